@@ -1,0 +1,1 @@
+"""Image generators: one interface, one file a family."""

@@ -1,0 +1,151 @@
+"""`nano`: the small generator that ships with the package, trained from scratch on simulated scenes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.generators.base import Capabilities
+from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
+from vbanana_ros.generators.nano_unet import Features, NanoUNet
+from vbanana_ros.generators.profile import Profile
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One frame at the generator's size: RGB [1, 3, h, w] in -1..1, and what the way down found in it."""
+
+    rgb: torch.Tensor
+    features: Features
+
+
+class NanoPipeline(DiffusionPipeline):
+    """Pixel-space diffusion in diffusers form: one step about an image, several from noise.
+
+    With one step the noisy sample is all zeros, so the answer about an image is deterministic.
+    """
+
+    def __init__(self, text_encoder: NanoTextEncoder, unet: NanoUNet,
+                 scheduler: FlowMatchEulerDiscreteScheduler) -> None:
+        super().__init__()
+        self.register_modules(text_encoder=text_encoder, unet=unet, scheduler=scheduler)
+
+    @torch.no_grad()
+    def __call__(self, prompt: str | list[str], image: np.ndarray | None = None, height: int = 192, width: int = 256,
+                 num_inference_steps: int = 1, seed: int = 0, output_type: str = "pil") -> ImagePipelineOutput:
+        """Paint one image a prompt; image: uint8 RGB [H, W, 3] or None. Output as diffusers' pipelines have it."""
+        prompts = self.embed([prompt] if isinstance(prompt, str) else prompt)
+        encoded = self.encode(image, height, width) if image is not None else None
+        rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed)
+        rgb = rgb.permute(0, 2, 3, 1).float().cpu().numpy()
+        if output_type == "pil":
+            rgb = self.numpy_to_pil(rgb)
+        return ImagePipelineOutput(images=rgb)
+
+    def embed(self, texts: Sequence[str]) -> PromptTokens:
+        """Prompts -> tokens."""
+        batch = self.text_encoder.tokenizer(texts)
+        return self.text_encoder(**{k: v.to(self.device) for k, v in batch.items()})
+
+    def encode(self, image: np.ndarray, height: int, width: int) -> EncodedImage:
+        """uint8 RGB [H, W, 3] -> the image at the generator's size, and its features for one-step answers."""
+        shrinks = height * width < image.shape[0] * image.shape[1]
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        rgb = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].to(self.unet.dtype) / 127.5 - 1
+        return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(1)))
+
+    def paint(self, image: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
+              seed: int) -> torch.Tensor:
+        """RGB [N, 3, h, w] in 0..1, one row a prompt."""
+        n = len(prompts.tokens)
+        if image is not None and steps == 1:
+            rows = torch.zeros(n, dtype=torch.long, device=self.device)
+            clean = self.unet.decode(image.features.select(rows), prompts).rgb
+        else:
+            clean = self._denoise(image, prompts, (n, 3, *size), steps, seed)
+        return (clean / 2 + 0.5).clamp_(0, 1)
+
+    def _denoise(self, image: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
+                 seed: int) -> torch.Tensor:
+        """Flow matching from noise: the painter says what is clean, so the velocity is (x_t - x0) / t."""
+        noise = torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed))
+        sample = noise.to(self.device).expand(shape)
+        self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), device=self.device)
+        rgb = image.rgb.expand(shape) if image is not None else None
+        for i, timestep in enumerate(self.scheduler.timesteps):
+            sigma = self.scheduler.sigmas[i]
+            time = sigma.to(self.device).expand(shape[0])
+            clean = self.unet(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype), prompts).rgb
+            sample = self.scheduler.step((sample - clean) / sigma, timestep, sample, return_dict=False)[0]
+        return sample
+
+
+class NanoGenerator:
+    """The `Generator` interface over NanoPipeline."""
+
+    def __init__(self, pipeline: NanoPipeline, profile: Profile, weights: str) -> None:
+        self.pipeline, self.profile = pipeline, profile
+        self.name, self.weights = profile.name, weights
+        self.capabilities = Capabilities(
+            size_multiple=pipeline.unet.size_multiple, max_area=profile.area, max_batch=16, steps=profile.steps,
+            picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license)
+        self._embedded: dict[tuple[str, ...], PromptTokens] = {}
+
+    @classmethod
+    def load(cls, folder: Path, profile: Profile, weights: str, device: str) -> NanoGenerator:
+        """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU."""
+        pipeline = NanoPipeline.from_pretrained(folder, torch_dtype=torch.float32 if device == "cpu" else torch.float16,
+                                                local_files_only=True)
+        pipeline.to(device).set_progress_bar_config(disable=True)
+        for module in (pipeline.unet, pipeline.text_encoder):
+            module.eval().requires_grad_(False)
+        return cls(pipeline, profile, weights)
+
+    @torch.inference_mode()
+    def encode_prompts(self, texts: Sequence[str]) -> PromptTokens:
+        """Embed prompts, in one batch; cached."""
+        key = tuple(texts)
+        if key not in self._embedded:
+            self._embedded[key] = self.pipeline.embed(key)
+        return self._embedded[key]
+
+    @torch.inference_mode()
+    def encode_image(self, rgb: np.ndarray) -> EncodedImage:
+        """The way down of the UNet, once a frame."""
+        if rgb.size == 0:
+            raise InputError(f"an image of {rgb.shape[1]}x{rgb.shape[0]} pixels has nothing to look at")
+        return self.pipeline.encode(rgb, *self.size(*rgb.shape[:2]))
+
+    @torch.inference_mode()
+    def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:
+        """float32 RGB [N, h, w, 3] in 0..1; from text alone at 4:3."""
+        size = tuple(image.rgb.shape[-2:]) if image is not None else self.size(3, 4)
+        batch = self.capabilities.max_batch
+        painted = [self.pipeline.paint(image, _rows(prompts, slice(i, i + batch)), size, steps, seed)
+                   for i in range(0, len(prompts.tokens), batch)]
+        return np.ascontiguousarray(torch.cat(painted).permute(0, 2, 3, 1).float().cpu().numpy())
+
+    def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
+        """Run once at each (height, width) of the input and batch of prompts."""
+        for height, width in sizes:
+            image = self.encode_image(np.zeros((height, width, 3), np.uint8))
+            for n in batches:
+                self.generate(image, self.pipeline.embed(["warm up"] * n))
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that the model paints an input of this size at: its aspect, the profile's area."""
+        multiple, scale = self.capabilities.size_multiple, math.sqrt(self.profile.area / (height * width))
+        return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))
+
+
+def _rows(prompts: PromptTokens, rows: slice) -> PromptTokens:
+    return PromptTokens(*(getattr(prompts, name)[rows] for name in ("tokens", "keys", "mask", "colors", "colored")))

@@ -1,0 +1,157 @@
+"""How `nano` reads a prompt: as phrases, each a few words and perhaps a colour.
+
+A colour, however it is written (word, hex, tuple), is read as its RGB value, so that any colour works and not
+only named ones; a class and its colour make ONE token, so that neither can be bound to another's partner.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention import BasicTransformerBlock
+from torch import nn
+
+from vbanana_ros.colors import RGB, find_color
+
+_JSON_PAIR = re.compile(r'"([^"]+)"\s*:\s*"?')
+_PROSE_PAIR = re.compile(
+    r"(?P<label>[^.,;:{}()<>]+?)\s+(?:is|are)\s+(?:(?:rendered|colored|painted|shown|drawn)\s+)?(?:in\s+)?", re.IGNORECASE
+)
+_BREAK = re.compile(r"[.,;:{}()\n]|\band\b", re.IGNORECASE)
+_WORD = re.compile(r"[a-z0-9]+")
+_ARTICLES = {"a", "an", "the"}
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A few lower-case words of a prompt and the colour they are to be painted in, if any (RGB 0-255)."""
+
+    words: tuple[str, ...]
+    color: RGB | None = None
+
+
+def parse_prompt(text: str) -> list[Phrase]:
+    """A prompt, JSON or prose, as phrases: class-colour pairs, and the words between them."""
+    phrases, rest, position = [], [], 0
+    while position < len(text):
+        match = _next_pair(text, position)
+        if match is None:
+            break
+        start, label, color, end = match
+        rest.append(text[position:start])
+        phrases.append(Phrase(_words(label), color))
+        position = end
+    rest.append(text[position:])
+    plain = [Phrase(words) for part in rest for piece in _BREAK.split(part) if (words := _words(piece))]
+    return plain + phrases
+
+
+def _next_pair(text: str, position: int) -> tuple[int, str, RGB, int] | None:
+    """The first class-colour pair at or after position: its start, label, colour and end."""
+    found = []
+    for pattern in (_JSON_PAIR, _PROSE_PAIR):
+        for match in pattern.finditer(text, position):
+            if color := find_color(text[match.end():]):
+                end = match.end() + color[1]
+                found.append((match.start(), match.group(1), color[0], end + (text[end:end + 1] == '"')))
+                break
+    return min(found, default=None)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(w for w in _WORD.findall(text.lower()) if w not in _ARTICLES)
+
+
+class NanoTokenizer:
+    """Words -> ids: those of the vocabulary, and a few shared ids for all words that it does not know.
+
+    Id 0 is padding; ids 1..unknown are the shared ones, by the CRC of the word.
+    """
+
+    unknown = 32
+
+    def __init__(self, vocabulary: Sequence[str], max_words: int = 12) -> None:
+        self.ids = {word: i + 1 + self.unknown for i, word in enumerate(vocabulary)}
+        self.max_words = max_words
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Prompts -> `ids` int64 [N, P, W], `colors` float32 [N, P, 3] in 0..1, `colored` bool [N, P]."""
+        prompts = [parse_prompt(text) or [Phrase(())] for text in texts]
+        n, p = len(prompts), max(len(prompt) for prompt in prompts)
+        ids = torch.zeros(n, p, self.max_words, dtype=torch.long)
+        colors, colored = torch.zeros(n, p, 3), torch.zeros(n, p, dtype=torch.bool)
+        for i, prompt in enumerate(prompts):
+            for j, phrase in enumerate(prompt):
+                row = [self._id(word) for word in phrase.words[:self.max_words]] or [1]
+                ids[i, j, :len(row)] = torch.tensor(row)
+                if phrase.color is not None:
+                    colors[i, j], colored[i, j] = torch.tensor(phrase.color) / 255, True
+        return {"ids": ids, "colors": colors, "colored": colored}
+
+    def _id(self, word: str) -> int:
+        return self.ids.get(word) or 1 + zlib.crc32(word.encode()) % self.unknown
+
+
+@dataclass
+class PromptTokens:
+    """Embedded prompts. N prompts of at most P phrases.
+
+    tokens: [N, P, D], what the painter attends to; keys: [N, P, D], the phrases without their colours;
+    mask: bool [N, P], False on padding; colors: [N, P, 3] in 0..1; colored: bool [N, P].
+    """
+
+    tokens: torch.Tensor
+    keys: torch.Tensor
+    mask: torch.Tensor
+    colors: torch.Tensor
+    colored: torch.Tensor
+
+
+class NanoTextEncoder(ModelMixin, ConfigMixin):
+    """Phrases -> one token each: its words in order, its colour by value, and then the whole prompt."""
+
+    @register_to_config
+    def __init__(self, vocabulary: list[str], dim: int = 128, max_words: int = 12, color_bands: int = 4) -> None:
+        super().__init__()
+        self.tokenizer = NanoTokenizer(vocabulary, max_words)
+        self.word = nn.Embedding(len(vocabulary) + 1 + NanoTokenizer.unknown, dim, padding_idx=0)
+        self.place = nn.Parameter(torch.randn(max_words, dim) * 0.1)
+        self.phrase_block = _block(dim)
+        self.phrase_norm = nn.LayerNorm(dim)
+        self.color = nn.Sequential(nn.Linear(3 * (1 + 2 * color_bands), dim), nn.SiLU(), nn.Linear(dim, dim),
+                                   nn.LayerNorm(dim))
+        self.no_color = nn.Parameter(torch.zeros(dim))
+        self.prompt_block = _block(dim)
+        self.prompt_norm = nn.LayerNorm(dim)
+
+    def forward(self, ids: torch.Tensor, colors: torch.Tensor, colored: torch.Tensor) -> PromptTokens:
+        """The tokenizer's tensors -> embedded prompts."""
+        n, p, w = ids.shape
+        known = (ids != 0).reshape(n * p, w)
+        words = self.word(ids.reshape(n * p, w)) + self.place[:w]
+        words = self.phrase_block(words, attention_mask=_bias(known, words))
+        count = known.sum(1, keepdim=True).clamp(min=1)
+        keys = self.phrase_norm((words * known[..., None]).sum(1) / count).reshape(n, p, -1)
+        mask = known.any(1).reshape(n, p)
+        color = torch.where(colored[..., None], self.color(self._fourier(colors)), self.no_color)
+        tokens = self.prompt_block(keys + color, attention_mask=_bias(mask, keys))
+        return PromptTokens(self.prompt_norm(tokens), keys, mask, colors, colored)
+
+    def _fourier(self, colors: torch.Tensor) -> torch.Tensor:
+        bands = [torch.pi * 2**k * colors for k in range(self.config.color_bands)]
+        return torch.cat([colors, *(f(b) for b in bands for f in (torch.sin, torch.cos))], -1)
+
+
+def _block(dim: int) -> BasicTransformerBlock:
+    return BasicTransformerBlock(dim, num_attention_heads=4, attention_head_dim=dim // 4)
+
+
+def _bias(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """bool [N, T] -> what diffusers' attention adds to its logits, [N, 1, T]."""
+    return (~mask).to(like.dtype)[:, None] * -10000.0

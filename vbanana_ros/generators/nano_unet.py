@@ -1,0 +1,214 @@
+"""`nano`'s painter: a pixel-space UNet in which text enters on the way up only.
+
+So the way down, about half of the work, depends on the image alone and is computed once a frame for all prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+
+from vbanana_ros.generators.nano_text import PromptTokens
+
+
+@dataclass
+class Features:
+    """What the way down found: one tensor [B, C, h, w] a level and the time embedding [B, T]."""
+
+    levels: list[torch.Tensor]
+    temb: torch.Tensor
+
+    def select(self, index: torch.Tensor) -> Features:
+        """The rows of these images, one a prompt."""
+        return Features([level[index] for level in self.levels], self.temb[index])
+
+    def __add__(self, other: Features) -> Features:
+        """These images and then those."""
+        levels = [torch.cat(pair) for pair in zip(self.levels, other.levels, strict=True)]
+        return Features(levels, torch.cat([self.temb, other.temb]))
+
+
+@dataclass
+class Painting:
+    """rgb: [N, 3, H, W], nominally in -1..1, not clamped.
+
+    logits: [N, 1 + P, H, W], for each pixel: paint freely (0), or in the colour of phrase p (1 + p).
+    """
+
+    rgb: torch.Tensor
+    logits: torch.Tensor
+
+
+class NanoUNet(ModelMixin, ConfigMixin):
+    """Image, noisy sample and phrases in, the clean sample (x0) out; all RGB in -1..1.
+
+    Sides must be multiples of 4 * 2^(levels - 1).
+    """
+
+    @register_to_config
+    def __init__(self, channels: tuple[int, ...] = (64, 128, 192, 256), text_dim: int = 128, patch: int = 4,
+                 key_dim: int = 16) -> None:
+        super().__init__()
+        temb = 4 * channels[0]
+        self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(channels[0], temb)
+        # Image, sample, and where in the picture a patch is (a flat wall looks the same everywhere).
+        self.conv_in = nn.Conv2d(2 * 3 * patch**2 + 3, channels[0], 3, padding=1)
+        self.down = nn.ModuleList(_Down(channels, i, temb) for i in range(len(channels)))
+        self.mid = _Mid(channels[-1], text_dim, temb)
+        self.up = nn.ModuleList(_Up(channels, i, text_dim, temb) for i in reversed(range(len(channels))))
+        self.norm_out = nn.GroupNorm(32, channels[0])
+        self.to_paint = nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1)
+        self.to_query = nn.Conv2d(channels[0], key_dim * patch**2, 1)
+        self.to_key = nn.Linear(2 * text_dim, key_dim)
+        self.free_key = nn.Parameter(torch.randn(key_dim) * 0.1)
+
+    @property
+    def size_multiple(self) -> int:
+        """Both sides of an image are multiples of this, pixels."""
+        return self.config.patch * 2 ** (len(self.config.channels) - 1)
+
+    def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor) -> Features:
+        """The way down. image, sample: [B, 3, H, W] in -1..1 (image None: text alone); timestep: [B] in 0..1."""
+        b, _, height, width = sample.shape
+        patch = self.config.patch
+        known = sample.new_full((b, 1, height // patch, width // patch), 0.0 if image is None else 1.0)
+        if image is None:
+            image = torch.zeros_like(sample)
+        y = torch.linspace(-1, 1, height // patch, device=sample.device, dtype=sample.dtype)
+        x = torch.linspace(-1, 1, width // patch, device=sample.device, dtype=sample.dtype)
+        place = torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(b, -1, -1, -1)
+        patches = F.pixel_unshuffle(torch.cat([image, sample], 1), patch)
+        temb = self.time_embedding(self.time_proj(1000 * timestep).to(sample.dtype))
+        hidden = self.conv_in(torch.cat([patches, place, known], 1))
+        levels = []
+        for down in self.down:
+            hidden, level = down(hidden, temb)
+            levels.append(level)
+        return Features(levels, temb)
+
+    def decode(self, features: Features, prompts: PromptTokens) -> Painting:
+        """The way up, one row a prompt."""
+        hidden = self.mid(features.levels[-1], features.temb, prompts)
+        for up, level in zip(self.up, reversed(features.levels), strict=True):
+            hidden = up(hidden, level, features.temb, prompts)
+        hidden = F.silu(self.norm_out(hidden))
+        paint = F.pixel_shuffle(self.to_paint(hidden), self.config.patch)
+        return self._mix(paint, F.pixel_shuffle(self.to_query(hidden), self.config.patch), prompts)
+
+    def forward(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor,
+                prompts: PromptTokens) -> Painting:
+        """The whole way, one image a prompt."""
+        return self.decode(self.encode(image, sample, timestep), prompts)
+
+    def _mix(self, paint: torch.Tensor, query: torch.Tensor, prompts: PromptTokens) -> Painting:
+        """Each pixel is painted freely or dipped in one of the prompt's own colours, exactly."""
+        keys = self.to_key(torch.cat([prompts.keys, prompts.tokens], -1))
+        keys = torch.cat([self.free_key.expand(len(keys), 1, -1).to(keys.dtype), keys], 1)
+        logits = torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5
+        usable = F.pad(prompts.colored & prompts.mask, (1, 0), value=True)
+        logits = logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
+        weights = logits.softmax(1)
+        dipped = torch.einsum("nphw,npc->nchw", weights[:, 1:], 2 * prompts.colors.float() - 1)
+        return Painting(weights[:, :1] * paint.float() + dipped, logits)
+
+
+class _Down(nn.Module):
+    """One level of the way down: two residual blocks, self-attention where it is cheap, then half the size."""
+
+    def __init__(self, channels: tuple[int, ...], level: int, temb: int) -> None:
+        super().__init__()
+        width = channels[level]
+        before = channels[max(level - 1, 0)]
+        self.shrink = Downsample2D(before, use_conv=True, out_channels=before) if level else nn.Identity()
+        self.blocks = nn.ModuleList([_resnet(before, width, temb), _resnet(width, width, temb)])
+        self.attention = _transformer(width) if level >= 2 else None
+
+    def forward(self, hidden: torch.Tensor, temb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.shrink(hidden)
+        for block in self.blocks:
+            hidden = block(hidden, temb)
+        if self.attention is not None:
+            hidden = _on_tokens(self.attention, hidden)
+        return hidden, hidden
+
+
+class _Mid(nn.Module):
+    """The smallest level, where image and text first meet."""
+
+    def __init__(self, width: int, text_dim: int, temb: int) -> None:
+        super().__init__()
+        self.before = _transformer(width, text_dim)
+        self.block = _resnet(width, width, temb)
+        self.after = _transformer(width, text_dim)
+
+    def forward(self, hidden: torch.Tensor, temb: torch.Tensor, prompts: PromptTokens) -> torch.Tensor:
+        hidden = _on_tokens(self.before, hidden, prompts)
+        hidden = self.block(hidden, temb)
+        return _on_tokens(self.after, hidden, prompts)
+
+
+class _Up(nn.Module):
+    """One level of the way up: the level's own features, the text again, then twice the size."""
+
+    def __init__(self, channels: tuple[int, ...], level: int, text_dim: int, temb: int) -> None:
+        super().__init__()
+        width = channels[level]
+        after = channels[max(level - 1, 0)]
+        self.join = nn.Conv2d(2 * width, width, 1)
+        self.block = _resnet(width, width, temb)
+        self.attention = _transformer(width, text_dim) if level >= 2 else _CrossAttention(width, text_dim)
+        # Fewer channels before more pixels: the convolution is 1x1 and on the small side.
+        self.narrow = nn.Conv2d(width, after, 1) if level else nn.Identity()
+        self.grow = Upsample2D(after) if level else nn.Identity()
+
+    def forward(self, hidden: torch.Tensor, level: torch.Tensor, temb: torch.Tensor,
+                prompts: PromptTokens) -> torch.Tensor:
+        hidden = self.block(self.join(torch.cat([hidden, level], 1)), temb)
+        return self.grow(self.narrow(_on_tokens(self.attention, hidden, prompts)))
+
+
+class _CrossAttention(nn.Module):
+    """Attention to the prompt alone, for the levels whose pixels are too many to attend to each other."""
+
+    def __init__(self, width: int, text_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attend = Attention(width, text_dim, heads=width // 32, dim_head=32)
+
+    def forward(self, hidden: torch.Tensor, encoder_hidden_states: torch.Tensor,
+                encoder_attention_mask: torch.Tensor) -> torch.Tensor:
+        return hidden + self.attend(self.norm(hidden), encoder_hidden_states=encoder_hidden_states,
+                                    attention_mask=encoder_attention_mask)
+
+
+def _resnet(before: int, after: int, temb: int) -> ResnetBlock2D:
+    return ResnetBlock2D(in_channels=before, out_channels=after, temb_channels=temb, groups=32)
+
+
+def _transformer(width: int, text_dim: int | None = None) -> BasicTransformerBlock:
+    return BasicTransformerBlock(width, num_attention_heads=width // 32, attention_head_dim=32,
+                                 cross_attention_dim=text_dim)
+
+
+def _on_tokens(block: nn.Module, hidden: torch.Tensor, prompts: PromptTokens | None = None) -> torch.Tensor:
+    """Run a transformer block on a feature map [N, C, h, w], its pixels as tokens."""
+    n, c, h, w = hidden.shape
+    tokens = hidden.flatten(2).transpose(1, 2)
+    if prompts is None:
+        tokens = block(tokens)
+    else:
+        bias = (~prompts.mask).to(tokens.dtype)[:, None] * -10000.0
+        tokens = block(tokens, encoder_hidden_states=prompts.tokens, encoder_attention_mask=bias)
+    return tokens.transpose(1, 2).reshape(n, c, h, w)

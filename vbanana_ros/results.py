@@ -1,0 +1,151 @@
+"""What a decoded answer is: dense arrays on one pixel grid, each with its honest invalidity.
+
+Arrays are numpy on the CPU or torch tensors on any device, as the decoder was given; every result
+can be brought to another grid by nearest neighbour, the only resampling that invents no value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+
+Array = np.ndarray | torch.Tensor
+
+UNLABELED_8 = 255
+UNLABELED_16 = 65535
+
+
+def resize_nearest(array: Array, height: int, width: int) -> Array:
+    """Resample [h, w, ...] to [height, width, ...] by nearest neighbour at pixel centres; dtype kept."""
+    h, w = array.shape[:2]
+    if (h, w) == (height, width):
+        return array
+    rows = (np.arange(height) + 0.5) * (h / height)
+    cols = (np.arange(width) + 0.5) * (w / width)
+    rows, cols = rows.astype(np.int64), cols.astype(np.int64)
+    if isinstance(array, torch.Tensor):
+        rows, cols = (torch.as_tensor(i, device=array.device) for i in (rows, cols))
+        return array.index_select(0, rows).index_select(1, cols)
+    return array.take(rows, axis=0).take(cols, axis=1)
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """Metric distance from the camera plane (planar z, REP 118).
+
+    depth: float32 [H, W], metres; NaN invalid, +inf nothing in range (REP 117).
+    confidence: float32 [H, W], 0..1; 1 on a legal colour, 0 at the residual that makes a pixel invalid.
+    metric: False for a relative code, whose numbers are not metres.
+    """
+
+    depth: Array
+    confidence: Array
+    metric: bool = True
+
+    def resize(self, height: int, width: int) -> DepthMap:
+        """The same result on another grid, by nearest neighbour."""
+        return replace(self, depth=resize_nearest(self.depth, height, width),
+                       confidence=resize_nearest(self.confidence, height, width))
+
+
+@dataclass(frozen=True)
+class NormalMap:
+    """Surface normals in the camera's optical frame (x right, y down, z forward; REP 103).
+
+    normals: float32 [H, W, 3], unit length; NaN invalid.
+    confidence: float32 [H, W], 0..1.
+    """
+
+    normals: Array
+    confidence: Array
+
+    def resize(self, height: int, width: int) -> NormalMap:
+        """The same result on another grid, by nearest neighbour."""
+        return replace(self, normals=resize_nearest(self.normals, height, width),
+                       confidence=resize_nearest(self.confidence, height, width))
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """One label a pixel: the answer to `semantic` and `referring`.
+
+    labels: uint8 [H, W], index into names; UNLABELED_8 (255) where no listed colour is near.
+    names: the classes or expressions, in the order of the request.
+    colors: the RGB triple (0-255) of each name.
+    confidence: float32 [H, W], 0..1.
+    """
+
+    labels: Array
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    confidence: Array
+
+    def resize(self, height: int, width: int) -> LabelMap:
+        """The same result on another grid, by nearest neighbour."""
+        return replace(self, labels=resize_nearest(self.labels, height, width),
+                       confidence=resize_nearest(self.confidence, height, width))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One instance: its id in the mask image, class, score, box and colour.
+
+    id: value of its pixels in Instances.labels.
+    score: mean confidence of its pixels, 0..1.
+    box: (x, y, width, height) in pixels of the mask's grid, x and y of the upper left corner.
+    area: pixels.
+    color: mean RGB as drawn, 0-255.
+    """
+
+    id: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+    area: int
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The instances of one class.
+
+    labels: uint16 [H, W] (int32 for torch), Detection.id; UNLABELED_16 (65535) on the background.
+    detections: one for each id, in order of id.
+    confidence: float32 [H, W], 0..1.
+    """
+
+    labels: Array
+    detections: tuple[Detection, ...]
+    confidence: Array
+
+    def resize(self, height: int, width: int) -> Instances:
+        """The same result on another grid; boxes and areas are scaled with it."""
+        h, w = self.labels.shape[:2]
+        sy, sx = height / h, width / w
+        detections = tuple(
+            replace(d, box=(d.box[0] * sx, d.box[1] * sy, d.box[2] * sx, d.box[3] * sy),
+                    area=round(d.area * sx * sy))
+            for d in self.detections
+        )
+        return Instances(resize_nearest(self.labels, height, width), detections,
+                         resize_nearest(self.confidence, height, width))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A painted or edited picture. rgb: float32 [H, W, 3], 0..1."""
+
+    rgb: Array
+
+    def resize(self, height: int, width: int) -> Picture:
+        """The same picture on another grid; a picture has no code to protect, so this one blends."""
+        rgb = self.rgb.detach().cpu().numpy() if isinstance(self.rgb, torch.Tensor) else self.rgb
+        shrinks = height * width < rgb.shape[0] * rgb.shape[1]
+        return Picture(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+                       .clip(0, 1))
+
+
+Result = DepthMap | NormalMap | LabelMap | Instances | Picture

@@ -1,0 +1,24 @@
+"""Pictures: generation from text alone, or editing of the input image."""
+
+from __future__ import annotations
+
+from vbanana_ros.results import Array, Picture
+from vbanana_ros.tasks.base import Request, as_tensor, like
+
+
+class PictureTask:
+    """`picture`: the painted image is the answer."""
+
+    name = "picture"
+
+    def prompt(self, request: Request) -> str:
+        """The user's own words."""
+        return request.text
+
+    def decode(self, rgb: Array, request: Request) -> Picture:
+        """Float RGB [H, W, 3], clamped to 0..1."""
+        return Picture(like(as_tensor(rgb).clamp(0, 1), rgb))
+
+    def encode(self, result: Picture, request: Request) -> Array:
+        """Float32 RGB [H, W, 3] in 0..1."""
+        return result.rgb

@@ -1,0 +1,22 @@
+"""Referring segmentation: each free-form expression gets a solid colour of its own; decoded as semantic."""
+
+from __future__ import annotations
+
+from vbanana_ros.colors import format_color
+from vbanana_ros.tasks.base import Request
+from vbanana_ros.tasks.semantic import Semantic
+
+
+class Referring(Semantic):
+    """`referring`: the pixels of each expression's object."""
+
+    name = "referring"
+
+    def prompt(self, request: Request) -> str:
+        """The paper's prose form."""
+        parts = [f"the {text.removeprefix('the ')} is rendered in {format_color(color, 'word')}"
+                 for text, color in zip(request.labels, request.colors, strict=True)]
+        if request.background is not None:
+            parts.append(f"the background is rendered in {format_color(request.background, 'word')}")
+        sentence = ", ".join(parts)
+        return f"A segmentation map image. {sentence[:1].upper()}{sentence[1:]}."

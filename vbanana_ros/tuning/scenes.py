@@ -1,0 +1,74 @@
+"""Rendered scenes on disk: drawn once, in several processes, read many times."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vbanana_ros.sim import Renderer, SimFrame, make_scene
+from vbanana_ros.sim.layout import SimObject
+from vbanana_ros.sim.scene import Camera
+
+
+def scene_path(folder: Path, seed: int, view: int) -> Path:
+    """Where a view of a scene is kept."""
+    return folder / f"{seed:07d}_{view}.npz"
+
+
+def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tuple[int, int] = (192, 256),
+                  workers: int = 1) -> None:
+    """Draw the views of these scenes that the folder lacks; size is (height, width), pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [s for s in seeds if not scene_path(folder, s, views - 1).exists()]
+    if not missing:
+        return
+    chunks = [missing[i::workers * 8] for i in range(workers * 8)]
+    with ProcessPoolExecutor(workers) as pool:
+        list(pool.map(partial(_render, folder, views, size), chunks))
+
+
+def _render(folder: Path, views: int, size: tuple[int, int], seeds: list[int]) -> None:
+    with Renderer(size[1], size[0]) as renderer:
+        for seed in seeds:
+            scene = make_scene(seed)
+            for view, camera in enumerate(scene.cameras(views)):
+                save_frame(scene_path(folder, seed, view), renderer.render(scene, camera))
+
+
+def save_frame(path: Path, frame: SimFrame) -> None:
+    """Write a view; depth and normals are rounded to half a thousandth, far below what a pixel shows."""
+    objects = [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(o).items()} for o in frame.objects]
+    camera = {"position": frame.camera.position.tolist(), "axes": frame.camera.axes.tolist(),
+              "fovy": frame.camera.fovy}
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, rgb=frame.rgb, depth=frame.depth.astype(np.float16), classes=frame.classes,
+             normals=np.nan_to_num(frame.normals * 127, nan=0).round().astype(np.int8),
+             instances=np.minimum(frame.instances, 255).astype(np.uint8), K=frame.K,
+             meta=json.dumps({"objects": objects, "camera": camera}))
+    os.replace(temporary, path)
+
+
+def load_frame(path: Path) -> SimFrame:
+    """Read a view that save_frame wrote."""
+    with np.load(path) as data:
+        meta = json.loads(str(data["meta"]))
+        normals = data["normals"].astype(np.float32)
+        length = np.linalg.norm(normals, axis=-1, keepdims=True)
+        instances = data["instances"].astype(np.uint16)
+        return SimFrame(
+            rgb=data["rgb"], depth=data["depth"].astype(np.float32),
+            normals=np.where(length > 0, normals / np.maximum(length, 1), np.nan),
+            classes=data["classes"], instances=np.where(instances == 255, 65535, instances).astype(np.uint16),
+            objects=[SimObject(**{k: np.array(v) if isinstance(v, list) else v for k, v in o.items()})
+                     for o in meta["objects"]],
+            K=data["K"],
+            camera=Camera(np.array(meta["camera"]["position"]), np.array(meta["camera"]["axes"]),
+                          meta["camera"]["fovy"]),
+        )

@@ -1,0 +1,242 @@
+"""The tuner: one-step x0 prediction for perception, flow matching for pictures, in one mixture.
+
+Every batch is a function of (seed, step) alone, so a run that was killed goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
+from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.tuning.examples import FREE, IGNORE, Example, augment, make_example
+from vbanana_ros.tuning.scenes import load_frame
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained on, and how.
+
+    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each.
+    pictures: rows in a batch that are painted from noise. mixture: share of each task among the prompts.
+    rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
+    palette: weight of the cross-entropy of the painter's choice of colour.
+    """
+
+    size: tuple[int, int] = (192, 256)
+    images: int = 8
+    answers: int = 4
+    pictures: int = 2
+    most_classes: int = 8
+    rate: float = 1e-3
+    warmup: int = 200
+    decay: float = 0.2
+    weight_decay: float = 0.02
+    palette: float = 0.3
+    ema: float = 0.999
+    mixture: dict[str, float] = field(default_factory=lambda: {
+        "depth": 1.0, "normals": 0.8, "semantic": 2.2, "instance": 0.7, "referring": 1.0})
+
+
+class NanoPainter(nn.Module):
+    """Text encoder and UNet as one module, so that one optimizer, one EMA and one checkpoint hold both."""
+
+    def __init__(self, text_encoder: NanoTextEncoder, unet: NanoUNet) -> None:
+        super().__init__()
+        self.text_encoder, self.unet = text_encoder, unet
+
+    def forward(self, batch: dict[str, torch.Tensor]):
+        """A batch of the mixture -> Painting, one row a prompt."""
+        tokens: PromptTokens = self.text_encoder(batch["ids"], batch["colors"], batch["colored"])
+        images = batch["images"]
+        shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)))
+        features = shared.select(batch["owner"])
+        for known, part in ((False, "text"), (True, "edit")):
+            sample = batch[f"{part}_sample"]
+            if len(sample):
+                image = batch["edit_image"] if known else None
+                features = features + self.unet.encode(image, sample, batch[f"{part}_time"])
+        return self.unet.decode(features, tokens)
+
+
+class Batches(Dataset):
+    """Batch number i of a run, made from the frames of a folder."""
+
+    def __init__(self, folder: Path, recipe: Recipe, tokenizer, seed: int) -> None:
+        self.paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".tmp.npz"))
+        if not self.paths:
+            raise FileNotFoundError(f"no scenes in {folder}")
+        self.recipe, self.tokenizer, self.seed = recipe, tokenizer, seed
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng((self.seed, step))
+        images, owners, examples = [], [], []
+        while len(images) < self.recipe.images:
+            frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
+            images.append(self._image(augment(frame.rgb, rng)))
+            for task in self._tasks(rng):
+                if example := make_example(task, frame, rng, self.recipe.most_classes):
+                    owners.append(len(images) - 1)
+                    examples.append(example)
+        pictures, originals = self._pictures(rng)
+        return self._collate(images, owners, examples, pictures, originals, rng)
+
+    def _tasks(self, rng: np.random.Generator) -> list[str]:
+        names, shares = zip(*self.recipe.mixture.items(), strict=True)
+        return list(rng.choice(names, self.recipe.answers, p=np.divide(shares, sum(shares))))
+
+    def _pictures(self, rng: np.random.Generator) -> tuple[list[Example], list[torch.Tensor]]:
+        """Text-to-image examples, then edits with the images that they edit."""
+        pictures, edits, originals = [], [], []
+        for _ in range(self.recipe.pictures):
+            frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
+            if rng.random() < 0.6:
+                pictures.append(make_example("picture", frame, rng))
+            else:
+                edits.append(make_example("edit", frame, rng))
+                originals.append(self._image(frame.rgb.astype(np.float32) / 255))
+        return pictures + edits, originals
+
+    def _image(self, rgb: np.ndarray) -> torch.Tensor:
+        image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+        return 2 * F.interpolate(image, self.recipe.size, mode="area")[0] - 1
+
+    def _map(self, array: np.ndarray) -> torch.Tensor:
+        """Ground truth is never blended: nearest neighbour."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).float()
+        tensor = tensor.permute(2, 0, 1)[None] if tensor.ndim == 3 else tensor[None, None]
+        return F.interpolate(tensor, self.recipe.size, mode="nearest")[0]
+
+    def _collate(self, images, owners, examples, pictures, originals, rng) -> dict[str, torch.Tensor]:
+        rows = examples + pictures
+        targets = torch.stack([self._map(e.target) for e in examples]
+                              + [self._image(e.target) / 2 + 0.5 for e in pictures]) * 2 - 1
+        n_text = sum(not e.image for e in pictures)
+        clean = targets[len(examples):]
+        noise = torch.from_numpy(rng.normal(size=tuple(clean.shape)).astype(np.float32))
+        time = torch.from_numpy(1 / (1 + np.exp(-rng.normal(0.3, 1.0, len(clean)))).astype(np.float32))
+        sample = (1 - time[:, None, None, None]) * clean + time[:, None, None, None] * noise
+        batch = self.tokenizer([e.prompt for e in rows])
+        return batch | {
+            "images": torch.stack(images), "owner": torch.tensor(owners), "targets": targets,
+            "valid": torch.stack([self._map(e.valid) for e in rows]),
+            "choice": torch.stack([self._map(e.choice)[0].long() for e in rows]),
+            "text_sample": sample[:n_text], "text_time": time[:n_text],
+            "edit_sample": sample[n_text:], "edit_time": time[n_text:],
+            "edit_image": torch.stack(originals) if originals else sample[:0],
+            "noise_time": torch.cat([torch.ones(len(examples)), time]),
+        }
+
+
+def losses(painting, batch: dict[str, torch.Tensor], recipe: Recipe) -> dict[str, torch.Tensor]:
+    """`rgb`, `picture` and `palette` terms of a batch; weights included."""
+    n = len(batch["owner"])
+    error = (painting.rgb[:n] - batch["targets"][:n]).abs() * batch["valid"][:n]
+    terms = {"rgb": error.mean()}
+    if len(batch["targets"]) > n:
+        # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
+        time = batch["noise_time"][n:, None, None, None].clamp(min=0.1)
+        terms["picture"] = 0.1 * ((painting.rgb[n:] - batch["targets"][n:]) / time).square().mean()
+    terms["palette"] = recipe.palette * palette_loss(painting.logits[:n], batch["choice"][:n], batch["colored"][:n])
+    return terms
+
+
+def palette_loss(logits: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each pixel's choice among the prompt's colours, small regions weighted up.
+
+    logits: [N, 1 + P, H, W]; choice: int64 [N, H, W] in the order of the prompt's colours; colored: bool [N, P].
+    """
+    slots = torch.full((len(colored), 256), -100)
+    for i, row in enumerate(colored):
+        columns = row.nonzero()[:, 0] + 1
+        if len(columns):
+            slots[i, :len(columns)] = columns
+            slots[i, FREE] = 0
+    slots = slots.to(logits.device)
+    target = slots.gather(1, choice.flatten(1)).reshape(choice.shape)
+    target = target.masked_fill(choice == IGNORE, -100)
+    seen = target != -100
+    if not seen.any():
+        return logits.new_zeros(())
+    entropy = F.cross_entropy(logits, target, ignore_index=-100, reduction="none")
+    index = target.clamp(min=0).flatten(1)
+    counts = torch.zeros(logits.shape[:2], device=logits.device).scatter_add_(1, index, seen.flatten(1).float())
+    weight = (index.shape[1] / counts.clamp(min=1)).sqrt().clamp(max=15).gather(1, index).reshape(target.shape) * seen
+    return (entropy * weight).sum() / weight.sum()
+
+
+def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Warm-up, constant, then linearly to zero: the run's length can be chosen late."""
+    rest = (steps - step) / max(1, recipe.decay * steps)
+    return recipe.rate * min(1.0, (step + 1) / recipe.warmup, rest)
+
+
+def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe, seed: int = 0,
+         save_every: int = 200, workers: int = 1) -> NanoPainter:
+    """Train until `steps`, from the newest checkpoint in `out` where there is one; returns the EMA weights."""
+    accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
+    out.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(painter.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay,
+                                  betas=(0.9, 0.98))
+    ema = EMAModel(painter.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75)
+    start = _resume(out / "checkpoint.pt", painter, optimizer, ema)
+    model, optimizer = accelerator.prepare(painter, optimizer)
+    ema.to(accelerator.device)
+    batches = Batches(data, recipe, painter.text_encoder.tokenizer, seed)
+    loader = DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=workers)
+    with _progress() as progress, open(out / "losses.csv", "a", newline="", buffering=1) as log:
+        bar = progress.add_task("tune", total=steps, completed=start, loss="")
+        writer = csv.writer(log)
+        for step, batch in zip(range(start, steps), loader, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, recipe)
+            batch = {k: v.to(accelerator.device) for k, v in batch.items()}
+            with accelerator.autocast():
+                painting = model(batch)
+            terms = losses(painting, batch, recipe)
+            accelerator.backward(sum(terms.values()))
+            accelerator.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.step(painter.parameters())
+            writer.writerow([step, *(f"{name}={float(value.detach()):.5f}" for name, value in terms.items())])
+            progress.update(bar, advance=1, loss=" ".join(f"{k} {float(v.detach()):.3f}" for k, v in terms.items()))
+            if (step + 1) % save_every == 0 or step + 1 == steps:
+                log.flush()
+                _save(out / "checkpoint.pt", step + 1, painter, optimizer, ema)
+    ema.copy_to(painter.parameters())
+    return painter
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                    TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+
+
+def _save(path: Path, step: int, painter: nn.Module, optimizer, ema: EMAModel) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save({"step": step, "painter": painter.state_dict(), "optimizer": optimizer.state_dict(),
+                "ema": ema.state_dict()}, temporary)
+    os.replace(temporary, path)
+
+
+def _resume(path: Path, painter: nn.Module, optimizer, ema: EMAModel) -> int:
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    painter.load_state_dict(state["painter"])
+    optimizer.load_state_dict(state["optimizer"])
+    ema.load_state_dict(state["ema"])
+    return state["step"]
