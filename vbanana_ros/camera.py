@@ -199,13 +199,29 @@ def _rays(camera: Camera) -> np.ndarray:
 
 
 def _undistort(camera: Camera, pixels: np.ndarray) -> np.ndarray:
-    """float64 [H, W, 2] pixels -> x/z, y/z; NaN where the way back does not lead to the pixel."""
+    """float64 [H, W, 2] pixels -> x/z, y/z; NaN where the way back misses the pixel."""
     undistort = cv2.fisheye.undistortPoints if camera.model == _FISHEYE else cv2.undistortPoints
     xy = undistort(pixels.reshape(-1, 1, 2), camera.K, camera.D, criteria=_UNDISTORT).reshape(pixels.shape)
     again = camera.project(np.concatenate((xy, np.ones_like(xy[..., :1])), -1))
     # Not "error > limit", which lets a NaN pass.
     xy[~(np.abs(again - pixels).max(-1) <= _MAX_REPROJECTION)] = np.nan
+    radius = np.linalg.norm(xy, axis=-1)
+    xy[radius > _fold(camera, np.nanmax(radius, initial=1e-6))] = np.nan
     return xy
+
+
+def _fold(camera: Camera, largest: float) -> float:
+    """The least radius (of x/z, y/z) at which the lens model turns back and is no lens any more; inf without.
+
+    Beyond it a polynomial has a second point for the same pixel, which undistortion may find.
+    """
+    radial = camera.D[:8].copy()
+    if camera.model in _BROWN:
+        radial[2:4] = 0
+    r = np.geomspace(1e-4 * largest, largest, 4096)
+    line = np.stack((r, np.zeros_like(r), np.ones_like(r)), -1)
+    turns = np.flatnonzero(np.diff(replace(camera, K=np.eye(3), D=radial).project(line)[:, 0]) <= 0)
+    return float(r[turns[0]]) if turns.size else math.inf
 
 
 def _from_calibration(data: dict) -> Camera:

@@ -27,7 +27,7 @@ def make_cloud(
 ) -> np.ndarray:
     """Depth and its pixels' properties -> a structured array [ceil(H / stride), ceil(W / stride)].
 
-    depth: float32 [H, W], metres along the optical axis (REP 118). camera: scaled to depth's grid where it differs.
+    depth: float32 [H, W], metres along the optical axis (REP 118). camera: brought to depth's grid.
     rgb: uint8 [H, W, 3]. normals: float32 [H, W, 3], optical frame. labels, instances: unsigned [H, W].
     min_range, max_range: depths kept, metres, both inclusive. stride: every so many rows and columns.
 
@@ -78,7 +78,7 @@ def unpack_rgb(packed: np.ndarray) -> np.ndarray:
 
 
 def write_ply(path: str | Path, cloud: np.ndarray) -> int:
-    """Write a cloud's finite points as binary little-endian PLY, with its colours and normals; returns how many.
+    """Write a cloud's finite points as binary PLY, with its colours and normals; returns how many.
 
     The file appears under its name only when it is complete. Raises InputError where it cannot be written.
     """

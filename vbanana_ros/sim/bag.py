@@ -22,8 +22,9 @@ TOPICS = {"/camera/image_raw": IMAGE, "/camera/camera_info": CAMERA_INFO, "/grou
 def write_bag(path: Path | str, frames: Iterable[tuple[int, SimFrame]]) -> int:
     """Write (stamp in nanoseconds, frame) pairs as a rosbag2 directory with MCAP storage; gives their number.
 
-    Topics: /camera/image_raw (rgb8), /camera/camera_info, /ground_truth/depth (32FC1, metres, +inf where nothing
-    is). The bag appears under its name only when it is whole. Raises BagError where it exists or cannot be written.
+    Topics: /camera/image_raw (rgb8), /camera/camera_info, /ground_truth/depth (32FC1, metres, +inf where
+    nothing is). The bag appears under its name only when it is whole. Raises BagError where it exists or
+    cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -45,7 +46,8 @@ def _write(path: Path, frames: Iterable[tuple[int, SimFrame]]) -> int:
         topics = {t: writer.add_connection(t, kind, typestore=store) for t, kind in TOPICS.items()}
         for stamp, frame in frames:
             header = _header(store.types, stamp)
-            messages = (_image(store.types, header, frame.rgb, "rgb8"), _camera_info(store.types, header, frame),
+            messages = (_image(store.types, header, frame.rgb, "rgb8"),
+                        _camera_info(store.types, header, frame),
                         _image(store.types, header, frame.depth, "32FC1"))
             for (topic, connection), message in zip(topics.items(), messages, strict=True):
                 writer.write(connection, stamp, store.serialize_cdr(message, TOPICS[topic]))
@@ -67,8 +69,8 @@ def _image(types: dict[str, Any], header: Any, image: np.ndarray, encoding: str)
 
 def _camera_info(types: dict[str, Any], header: Any, frame: SimFrame) -> Any:
     height, width = frame.depth.shape
-    region = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    whole = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, do_rectify=False)
     projection = np.hstack([frame.K, np.zeros((3, 1))])
-    return types[CAMERA_INFO](header=header, height=height, width=width, distortion_model="plumb_bob", d=np.zeros(5),
-                              k=frame.K.ravel(), r=np.eye(3).ravel(), p=projection.ravel(), binning_x=0, binning_y=0,
-                              roi=region)
+    return types[CAMERA_INFO](header=header, height=height, width=width, distortion_model="plumb_bob",
+                              d=np.zeros(5), k=frame.K.ravel(), r=np.eye(3).ravel(), p=projection.ravel(),
+                              binning_x=0, binning_y=0, roi=whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -26,16 +27,13 @@ class SimCamera:
         self._renderer = Renderer(width, height)
 
     def __iter__(self) -> Iterator[tuple[int, SimFrame]]:
-        rounds = max(1, round(PERIOD * self.fps))
-        scene, way = make_scene(self.seed), None
-        index = 0
-        while True:
-            turn, step = divmod(index, rounds)
-            if step == 0:
-                scene = make_scene(self.seed + turn)
-                way = Way(scene)
-            yield START_NS + round(index * 1e9 / self.fps), self._renderer.render(scene, way.at(step / rounds))
-            index += 1
+        steps = max(1, round(PERIOD * self.fps))
+        for turn in count():
+            scene = make_scene(self.seed + turn)
+            way = Way(scene)
+            for step in range(steps):
+                stamp = START_NS + round((turn * steps + step) * 1e9 / self.fps)
+                yield stamp, self._renderer.render(scene, way.at(step / steps))
 
     def close(self) -> None:
         """Give the OpenGL context back."""

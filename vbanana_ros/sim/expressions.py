@@ -60,7 +60,8 @@ def sightings(frame: SimFrame) -> list[Sighting]:
 def expressions(frame: SimFrame, rng: np.random.Generator) -> list[Expression]:
     """Every expression of the frame, in random order; of relations at most two for an object.
 
-    Each is true of exactly one object among those that cover at least 0.2 % of the pixels; near ties are left out.
+    Each is true of exactly one object among those that cover at least 0.2 % of the pixels; near ties are
+    left out.
     """
     seen = sightings(frame)
     found = [*_names(seen)]

@@ -7,6 +7,7 @@ wall has its back on y = 0 and its own height. Sizes are metres.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def chair(rng: np.random.Generator) -> list[Part]:
             parts.append(cylinder(i * x, j * x, 0, 0.018, h - 0.04, "trim") if round_legs
                          else box(i * x, j * x, 0, 0.04, 0.04, h - 0.04, "trim"))
     if rng.random() < 0.5:
-        return parts + [box(0, -x, h, w, 0.03, back)]
+        return [*parts, box(0, -x, h, w, 0.03, back)]
     posts = [box(i * x, -x, h, 0.035, 0.035, back) for i in (-1, 1)]
     return parts + posts + [box(0, -x, h + back * f, w - 0.04, 0.025, 0.07) for f in (0.3, 0.58, 0.84)]
 
@@ -52,8 +53,8 @@ def stool(rng: np.random.Generator) -> list[Part]:
     """A round seat on three leaning legs."""
     r, h = rng.uniform(0.15, 0.2), rng.uniform(0.4, 0.65)
     angles = np.arange(3) * 2 * np.pi / 3
-    legs = [rod((r * 0.5 * np.cos(a), r * 0.5 * np.sin(a), h - 0.05), (r * np.cos(a), r * np.sin(a), 0.016), 0.016,
-                "trim") for a in angles]
+    feet = [(r * np.cos(a), r * np.sin(a)) for a in angles]
+    legs = [rod((x / 2, y / 2, h - 0.05), (x, y, 0.016), 0.016, "trim") for x, y in feet]
     return [cylinder(0, 0, h - 0.05, r, 0.05), *legs]
 
 
@@ -64,7 +65,8 @@ def sofa(rng: np.random.Generator) -> list[Part]:
     w, back = seats * each + 2 * arm, rng.uniform(0.7, 0.85)
     parts = [box(0, 0, 0.08, w, d, 0.2), box(0, -d / 2 + 0.1, 0.28, w, 0.2, back - 0.28)]
     parts += [box(i * (w - arm) / 2, 0.1, 0.28, arm, d - 0.2, 0.26) for i in (-1, 1)]
-    parts += [box((k - (seats - 1) / 2) * each, 0.1, 0.285, each - 0.02, d - 0.22, 0.13, "light") for k in range(seats)]
+    parts += [box((k - (seats - 1) / 2) * each, 0.1, 0.285, each - 0.02, d - 0.22, 0.13, "light")
+              for k in range(seats)]
     return parts + [box(i * (w / 2 - 0.08), j * (d / 2 - 0.08), 0, 0.06, 0.06, 0.08, "trim")
                     for i in (-1, 1) for j in (-1, 1)]
 
@@ -74,7 +76,8 @@ def bed(rng: np.random.Generator) -> list[Part]:
     w, d = rng.uniform(0.9, 1.7), rng.uniform(1.9, 2.1)
     count = 1 if w < 1.25 else 2
     parts = [box(0, 0, 0.1, w, d, 0.18, "trim"), box(0, 0, 0.28, w - 0.04, d - 0.04, 0.14, "pale"),
-             box(0, 0.22, 0.3, w, d - 0.48, 0.15), box(0, -d / 2 - 0.03, 0, w, 0.06, rng.uniform(0.8, 1.1), "trim")]
+             box(0, 0.22, 0.3, w, d - 0.48, 0.15),
+             box(0, -d / 2 - 0.03, 0, w, 0.06, rng.uniform(0.8, 1.1), "trim")]
     return parts + [ellipsoid((k - (count - 1) / 2) * 0.7, -d / 2 + 0.28, 0.46, 0.29, 0.19, 0.08, "pale")
                     for k in range(count)]
 
@@ -84,11 +87,12 @@ def cabinet(rng: np.random.Generator) -> list[Part]:
     w, d, h = rng.uniform(0.5, 1.2), rng.uniform(0.35, 0.5), rng.uniform(0.5, 1.5)
     rows, cols = int(rng.integers(1, 4)), int(rng.integers(1, 3))
     parts = [box(0, 0, 0, w, d, h)]
+    wide, tall = w / cols, h / rows
     for i in range(rows):
         for j in range(cols):
-            x, z = (j - (cols - 1) / 2) * w / cols, (i + 0.5) * h / rows
-            parts.append(box(x, d / 2, z - h / rows / 2 + 0.02, w / cols - 0.03, 0.024, h / rows - 0.04, "light"))
-            parts.append(sphere(x, d / 2 + 0.025, z, 0.018, "trim"))
+            x = (j - (cols - 1) / 2) * wide
+            parts.append(box(x, d / 2, i * tall + 0.02, wide - 0.03, 0.024, tall - 0.04, "light"))
+            parts.append(sphere(x, d / 2 + 0.025, (i + 0.5) * tall, 0.018, "trim"))
     return parts
 
 
@@ -97,8 +101,9 @@ def shelf(rng: np.random.Generator) -> list[Part]:
     w, d, h = rng.uniform(0.6, 1.1), rng.uniform(0.25, 0.35), rng.uniform(1.0, 1.9)
     boards = int(rng.integers(3, 6))
     parts = [box(i * (w / 2 - 0.015), 0, 0, 0.03, d, h) for i in (-1, 1)]
-    parts += [box(0, 0, 0.05 + (h - 0.08) * k / (boards - 1) * 0.98, w - 0.06, d - 0.01, 0.025) for k in range(boards)]
-    return parts + [box(0, -d / 2 + 0.008, 0.02, w - 0.06, 0.012, h - 0.03, "dark")]
+    heights = np.linspace(0.05, 0.98 * h - 0.03, boards)
+    parts += [box(0, 0, z, w - 0.06, d - 0.01, 0.025) for z in heights]
+    return [*parts, box(0, -d / 2 + 0.008, 0.02, w - 0.06, 0.012, h - 0.03, "dark")]
 
 
 def lamp(rng: np.random.Generator) -> list[Part]:
@@ -126,7 +131,7 @@ def plant(rng: np.random.Generator) -> list[Part]:
 def crate(rng: np.random.Generator) -> list[Part]:
     """A plain box, now and then with a band of tape."""
     w, d, h = rng.uniform(0.1, 0.35, 3)
-    tape = [box(0, 0, -0.0, w + 0.004, 0.05, h + 0.002, "light")] if rng.random() < 0.4 else []
+    tape = [box(0, 0, 0, w + 0.004, 0.05, h + 0.002, "light")] if rng.random() < 0.4 else []
     return [box(0, 0, 0, w, d, h), *tape]
 
 
@@ -140,8 +145,8 @@ def mug(rng: np.random.Generator) -> list[Part]:
     """A mug with a handle; the inside is a dark disc just under the rim."""
     r, h = rng.uniform(0.036, 0.048), rng.uniform(0.08, 0.11)
     near, far = r - 0.004, r + 0.026
-    handle = [rod((near, 0, 0.75 * h), (far, 0, 0.7 * h), 0.006), rod((far, 0, 0.7 * h), (far, 0, 0.32 * h), 0.006),
-              rod((far, 0, 0.32 * h), (near, 0, 0.25 * h), 0.006)]
+    joints = [(near, 0, 0.75 * h), (far, 0, 0.7 * h), (far, 0, 0.32 * h), (near, 0, 0.25 * h)]
+    handle = [rod(a, b, 0.006) for a, b in pairwise(joints)]
     return [cylinder(0, 0, 0, r, h), cylinder(0, 0, h, r * 0.86, 0.001, "drink"), *handle]
 
 
@@ -170,8 +175,9 @@ def bowl(rng: np.random.Generator) -> list[Part]:
 def book(rng: np.random.Generator) -> list[Part]:
     """A book that lies: two covers, a spine, pages."""
     w, d, h = rng.uniform(0.13, 0.2), rng.uniform(0.19, 0.27), rng.uniform(0.02, 0.05)
-    return [box(0, 0, 0, w, d, 0.004), box(0, 0, h - 0.004, w, d, 0.004), box(-w / 2 + 0.002, 0, 0.004, 0.004, d, h - 0.008),
-            box(0.0, 0, 0.004, w - 0.012, d - 0.012, h - 0.008, "paper")]
+    return [box(0, 0, 0, w, d, 0.004), box(0, 0, h - 0.004, w, d, 0.004),
+            box(-w / 2 + 0.002, 0, 0.004, 0.004, d, h - 0.008),
+            box(0, 0, 0.004, w - 0.012, d - 0.012, h - 0.008, "paper")]
 
 
 def pillow(rng: np.random.Generator) -> list[Part]:
@@ -184,8 +190,8 @@ def monitor(rng: np.random.Generator) -> list[Part]:
     """A screen on a foot; the case is the main colour."""
     w = rng.uniform(0.4, 0.65)
     h = w * 0.6
-    return [box(0, 0, 0, 0.22, 0.16, 0.015), box(0, -0.02, 0.015, 0.05, 0.03, 0.15), box(0, 0, 0.12, w, 0.035, h),
-            box(0, 0.018, 0.14, w - 0.03, 0.004, h - 0.04, "screen")]
+    return [box(0, 0, 0, 0.22, 0.16, 0.015), box(0, -0.02, 0.015, 0.05, 0.03, 0.15),
+            box(0, 0, 0.12, w, 0.035, h), box(0, 0.018, 0.14, w - 0.03, 0.004, h - 0.04, "screen")]
 
 
 def bin_(rng: np.random.Generator) -> list[Part]:
@@ -210,7 +216,7 @@ def door(rng: np.random.Generator) -> list[Part]:
     parts += [box(i * (w / 2 + 0.035), 0.03, 0, 0.07, 0.06, h + 0.07, "trim") for i in (-1, 1)]
     parts += [box(0, 0.03, h, w, 0.06, 0.07, "trim")]
     parts += [box(0, 0.042, z, w * 0.7, 0.012, h * 0.3, "light") for z in (h * 0.12, h * 0.58)]
-    return parts + [rod((w * 0.4, 0.075, 1.0), (w * 0.3, 0.075, 1.0), 0.011, "metal")]
+    return [*parts, rod((w * 0.4, 0.075, 1.0), (w * 0.3, 0.075, 1.0), 0.011, "metal")]
 
 
 def window(rng: np.random.Generator) -> list[Part]:
@@ -219,7 +225,7 @@ def window(rng: np.random.Generator) -> list[Part]:
     parts = [box(0, 0.01, z, w, 0.02, h, "pane")]
     parts += [box(i * w / 2, 0.025, z - 0.03, 0.07, 0.05, h + 0.06) for i in (-1, 1)]
     parts += [box(0, 0.025, z + k * h - 0.035, w, 0.05, 0.07) for k in (0, 1)]
-    return parts + [box(0, 0.022, z, 0.04, 0.03, h), box(0, 0.06, z - 0.06, w + 0.14, 0.12, 0.03)]
+    return [*parts, box(0, 0.022, z, 0.04, 0.03, h), box(0, 0.06, z - 0.06, w + 0.14, 0.12, 0.03)]
 
 
 def picture(rng: np.random.Generator) -> list[Part]:
@@ -227,15 +233,16 @@ def picture(rng: np.random.Generator) -> list[Part]:
     w, h, z = rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.7), rng.uniform(1.2, 1.5)
     parts = [box(0, 0.012, z, w, 0.024, h, "trim"), box(0, 0.02, z + 0.03, w - 0.06, 0.02, h - 0.06)]
     if rng.random() < 0.6:
-        parts.append(ellipsoid(rng.uniform(-0.2, 0.2) * w, 0.03, z + h / 2, w * 0.15, 0.006, h * 0.15, "light"))
+        x = rng.uniform(-0.2, 0.2) * w
+        parts.append(ellipsoid(x, 0.03, z + h / 2, w * 0.15, 0.006, h * 0.15, "light"))
     return parts
 
 
 BUILDERS: dict[str, Builder] = {
-    "table": table, "chair": chair, "stool": stool, "sofa": sofa, "bed": bed, "cabinet": cabinet, "shelf": shelf,
-    "lamp": lamp, "plant": plant, "box": crate, "ball": ball, "mug": mug, "bottle": bottle, "bowl": bowl,
-    "book": book, "pillow": pillow, "monitor": monitor, "bin": bin_, "rug": rug, "door": door, "window": window,
-    "picture": picture,
+    "table": table, "chair": chair, "stool": stool, "sofa": sofa, "bed": bed, "cabinet": cabinet,
+    "shelf": shelf, "lamp": lamp, "plant": plant, "box": crate, "ball": ball, "mug": mug, "bottle": bottle,
+    "bowl": bowl, "book": book, "pillow": pillow, "monitor": monitor, "bin": bin_, "rug": rug, "door": door,
+    "window": window, "picture": picture,
 }
 
 CLASSES: tuple[str, ...] = STUFF + tuple(BUILDERS)

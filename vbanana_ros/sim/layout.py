@@ -11,6 +11,7 @@ from .looks import COLOURS
 from .parts import BOX, Part, bounds, box, turn
 
 SIZE_WORDS = ((0.9, "small"), (1.12, "medium"), (np.inf, "large"))
+SUPPORTS = ("table", "cabinet", "shelf", "sofa", "stool")  # things with level surfaces
 FIXED_SIZE = ("door", "window", "bed")  # their own builders draw the size
 
 
@@ -77,7 +78,7 @@ class Layout:
         return slabs
 
     def wall(self, k: int) -> tuple[float, float, float]:
-        """(yaw of a thing with its back to wall k, distance of the wall from the centre, length of the wall)."""
+        """(yaw of a thing with its back to wall k, the wall's distance from the centre, its length)."""
         yaw = (np.pi, -np.pi / 2, 0.0, np.pi / 2)[k]
         return (yaw, self.depth / 2, self.width) if k % 2 == 0 else (yaw, self.width / 2, self.depth)
 
@@ -85,11 +86,10 @@ class Layout:
         """Parts of a new thing in its own frame, and its size word."""
         parts = BUILDERS[name](self.rng)
         scale = 1.0 if name in FIXED_SIZE else self.rng.uniform(0.75, 1.35)
-        parts = [Part(p.shape, tuple(scale * s for s in p.size), scale * p.position, p.axes, p.tone) for p in parts]
-        return parts, next(word for limit, word in SIZE_WORDS if scale < limit)
+        return [p.scaled(scale) for p in parts], next(word for limit, word in SIZE_WORDS if scale < limit)
 
     def free(self, low: np.ndarray, high: np.ndarray, gap: float, support: Placed | None = None) -> bool:
-        """Whether a box ([3] lowest, [3] highest corner) is gap metres clear of every thing but its support."""
+        """Whether a box ([3] lowest, [3] highest corner) is gap metres clear of all but its support."""
         return not any(np.all(low - gap < t.high) and np.all(high + gap > t.low)
                        for t in self.things if t is not support and t.info.class_name != "rug")
 
@@ -119,7 +119,7 @@ class Layout:
         return None
 
     def on_floor(self, name: str, near: np.ndarray | None = None, tries: int = 12) -> Placed | None:
-        """Put a thing on the floor, anywhere or within a metre or so of a point [2]; None if no place was found."""
+        """Put a thing on the floor, anywhere or near a point [2]; None where no place was found."""
         parts, word = self.make(name)
         half = np.array([self.width, self.depth]) / 2
         for _ in range(tries):
@@ -153,7 +153,7 @@ class Layout:
 
 def level_surfaces(thing: Placed) -> list[tuple[Part, float]]:
     """(part, free height above it) of the parts of a thing on which small things can lie."""
-    if thing.info.class_name in ("table", "cabinet", "stool", "chair"):
+    if thing.info.class_name in ("table", "cabinet", "stool"):
         return [(thing.parts[0], 9.0)]
     if thing.info.class_name == "sofa":
         return [(p, 9.0) for p in thing.parts if p.tone == "light"]

@@ -16,12 +16,14 @@ COLOURS: dict[str, Rgb] = {
     "white": (0.93, 0.93, 0.91), "gray": (0.50, 0.50, 0.50), "cyan": (0.18, 0.78, 0.82),
 }
 
-TRIMS: tuple[Rgb, ...] = ((0.45, 0.3, 0.18), (0.6, 0.45, 0.3), (0.2, 0.2, 0.21), (0.7, 0.7, 0.72), (0.88, 0.87, 0.84))
+TRIMS: tuple[Rgb, ...] = ((0.45, 0.3, 0.18), (0.6, 0.45, 0.3), (0.2, 0.2, 0.21), (0.7, 0.7, 0.72),
+                          (0.88, 0.87, 0.84))
 
 
 def palette(colour: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The RGB [3] (0..1) of each tone of one object whose main colour is the named one."""
-    main = np.clip(np.array(COLOURS[colour]) * rng.uniform(0.88, 1.08) + rng.uniform(-0.03, 0.03, 3), 0.03, 0.97)
+    main = np.array(COLOURS[colour]) * rng.uniform(0.88, 1.08) + rng.uniform(-0.03, 0.03, 3)
+    main = np.clip(main, 0.03, 0.97)
     pot, trim = TRIMS[int(rng.integers(len(TRIMS)))], TRIMS[int(rng.integers(len(TRIMS)))]
     fixed = {"trim": trim, "pot": pot, "metal": (0.7, 0.7, 0.68), "pale": (0.88, 0.87, 0.84),
              "paper": (0.9, 0.88, 0.8), "earth": (0.16, 0.11, 0.08), "drink": (0.10, 0.07, 0.06),
@@ -73,7 +75,7 @@ WALLS = ("flat", "flat", "cloud", "speckle", "stripes", "tiles", "gradient", "do
 
 
 def texture(kind: str, dark: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A texture uint8 [TEXTURE_SIZE, TEXTURE_SIZE, 3]: the pattern between two RGB colours (0..1), finely grained."""
+    """A grained texture uint8 [TEXTURE_SIZE, TEXTURE_SIZE, 3]: the pattern between two RGB colours (0..1)."""
     mix = pattern(kind, rng)[..., None]
     image = dark + (light - dark) * mix + rng.normal(0, 0.02, (TEXTURE_SIZE, TEXTURE_SIZE, 1))
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)

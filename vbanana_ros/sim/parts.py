@@ -14,7 +14,8 @@ class Part:
     """One solid.
 
     shape: box, sphere, capsule, cylinder or ellipsoid.
-    size: MuJoCo's half sizes, metres: box and ellipsoid (x, y, z), sphere (r, 0, 0), the others (r, half length, 0).
+    size: MuJoCo's half sizes, metres: box and ellipsoid (x, y, z), sphere (r, 0, 0), the others
+    (r, half length, 0).
     position: [3] metres; axes: [3, 3] rotation, local to parent.
     tone: what gives the colour: "main", or a key of the object's palette.
     """
@@ -28,6 +29,10 @@ class Part:
     def moved(self, position: np.ndarray, axes: np.ndarray) -> Part:
         """The same part with its parent's frame put at a pose of the grandparent."""
         return replace(self, position=position + axes @ self.position, axes=axes @ self.axes)
+
+    def scaled(self, scale: float) -> Part:
+        """The same part as its parent is scaled about its origin."""
+        return replace(self, size=tuple(scale * s for s in self.size), position=scale * self.position)
 
     def half_extent(self) -> np.ndarray:
         """Half sizes [3] of the axis-aligned box around the part, in the parent's frame."""
@@ -79,7 +84,8 @@ def ellipsoid(x: float, y: float, z: float, rx: float, ry: float, rz: float, ton
     return Part(ELLIPSOID, (rx, ry, rz), np.array([x, y, z]), np.eye(3) if axes is None else axes, tone)
 
 
-def rod(start: tuple[float, float, float], end: tuple[float, float, float], radius: float, tone: str = "main") -> Part:
+def rod(start: tuple[float, float, float], end: tuple[float, float, float], radius: float,
+        tone: str = "main") -> Part:
     """A capsule between two points."""
     a, b = np.array(start, float), np.array(end, float)
     return Part(CAPSULE, (radius, np.linalg.norm(b - a) / 2, 0), (a + b) / 2, frame_along(b - a), tone)

@@ -11,10 +11,12 @@ import numpy as np
 
 from .gl import open_gl
 from .layout import SimObject
-from .scene import FAR, NEAR, STUFF_ID, Camera, Scene
+from .model import FAR, NEAR
+from .scene import STUFF_ID, Camera, Scene
 from .solids import enter
 
 NO_CLASS = 255
+RUN = 8192  # pixels
 
 
 @dataclass(frozen=True)
@@ -131,22 +133,26 @@ def surfaces(scene: Scene, camera: Camera, K: np.ndarray, geoms: np.ndarray) -> 
     The picture says which solid a pixel shows; where its ray enters that solid is computed, so neither the
     z-buffer's steps nor the facets of drawn spheres show in the result.
     """
-    depth = np.full(geoms.shape, np.inf, np.float32)
-    normals = np.full((*geoms.shape, 3), np.nan, np.float32)
-    types = np.where(geoms >= 0, scene.model.geom_type[geoms], -1)
-    for kind in np.unique(types[types >= 0]):
-        v, u = np.nonzero(types == kind)
-        g = geoms[v, u]
+    depth = np.full(geoms.size, np.inf, np.float32)
+    normals = np.full((geoms.size, 3), np.nan, np.float32)
+    model, data = scene.model, scene.data
+    order = np.argsort(geoms.ravel().astype(np.int16), kind="stable")
+    # Runs of one geom's pixels, short enough to stay in the processor's cache.
+    cuts = np.union1d(np.flatnonzero(np.diff(geoms.ravel()[order])) + 1, np.arange(RUN, len(order), RUN))
+    for pixels in np.split(order, cuts):
+        v, u = np.divmod(pixels, geoms.shape[1])
+        g = geoms[v[0], u[0]]
+        if g < 0:
+            continue
+        axes = data.geom_xmat[g].reshape(3, 3)
+        to_camera = camera.axes.T @ axes
         ray = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(len(u))], axis=1)
-        axes = scene.data.geom_xmat[g].reshape(-1, 3, 3)
-        origin = np.einsum("nji,nj->ni", axes, camera.position - scene.data.geom_xpos[g])
-        local = np.einsum("nji,nj->ni", axes, ray @ camera.axes.T)
-        t, normal = enter(kind, scene.model.geom_size[g], origin, local)
-        normal = np.einsum("nij,nj->ni", axes, normal) @ camera.axes
-        away = (normal * ray).sum(1) > 0
-        normal[away] *= -1
-        depth[v, u], normals[v, u] = t, normal  # the ray has z = 1, so t is the planar depth
-    return depth, normals
+        origin = (camera.position - data.geom_xpos[g]) @ axes
+        t, normal = enter(model.geom_type[g], model.geom_size[g][None], origin[None], ray @ to_camera)
+        normal = normal @ to_camera.T
+        normal[(normal * ray).sum(1) > 0] *= -1
+        depth[pixels], normals[pixels] = t, normal  # the ray has z = 1, so t is the planar depth
+    return depth.reshape(geoms.shape), normals.reshape(*geoms.shape, 3)
 
 
 def smooth_edges(rgb: np.ndarray, geoms: np.ndarray) -> np.ndarray:

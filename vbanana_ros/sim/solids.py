@@ -10,11 +10,11 @@ _TINY = 1e-12
 
 
 def enter(kind: int, size: np.ndarray, origin: np.ndarray, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The near intersection of rays with solids of one type, each in its own solid's frame.
+    """The near intersection of rays with solids of one type, in the solids' own frames.
 
-    kind: mjtGeom value; size, origin, ray: float64 [N, 3]. Returns the parameter t [N] of origin + t * ray and
-    the normals [N, 3]. A ray that passes a curved solid by a hair (its drawn facets say it hits) gets the
-    nearest point of the surface.
+    kind: mjtGeom value; ray: float64 [N, 3]; size, origin: float64 [N, 3], or [1, 3] for one solid and one
+    eye. Returns the parameter t [N] of origin + t * ray and the normals [N, 3]. A ray that passes a curved
+    solid by a hair (its drawn facets say it hits) gets the nearest point of the surface.
     """
     if kind == _G.mjGEOM_BOX:
         return _box(size, origin, ray)
@@ -65,7 +65,7 @@ def _capsule(size: np.ndarray, origin: np.ndarray, ray: np.ndarray) -> tuple[np.
     a, b = (ray[:, :2] ** 2).sum(1), (origin[:, :2] * ray[:, :2]).sum(1)
     t = _first_root(a, b, (origin[:, :2] ** 2).sum(1) - radius ** 2)
     z = origin[:, 2] + t * ray[:, 2]
-    core = np.zeros_like(origin)
+    core = np.zeros_like(ray)
     core[:, 2] = np.clip(z, -half, half)
     # A ray that leaves the tube's stretch enters at the round end on that side.
     offset = origin - core

@@ -1,0 +1,35 @@
+"""Installs with pip what `colcon build` installs with CMake: the package, and its share of ROS files."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+SIM = ["mujoco>=3.3"]
+TUNE = ["accelerate>=1.0", *SIM]
+BENCH = ["hilbertmap", "open3d"]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE]
+
+setup(
+    name="vbanana_ros",
+    version="0.1.0",
+    description="One local image generator as a robot's whole perception stack, in ROS 2",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    author="The vbanana_ros maintainers",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["vbanana_ros", "vbanana_ros.*"]),
+    package_data={"vbanana_ros": ["models/*/*", "models/*/*/*", "demo/*", "demo/*/*", "*.css", "*.html"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/vbanana_ros"]),
+        ("share/vbanana_ros", ["package.xml"]),
+        ("share/vbanana_ros/msg", glob("msg/*.msg")),
+        ("share/vbanana_ros/config", glob("config/*")),
+    ],
+    install_requires=[
+        "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
+        "rosbags>=0.10", "rosbags-image>=0.9", "rich", "matplotlib",
+    ],
+    extras_require={"sim": SIM, "tune": TUNE, "bench": BENCH, "test": TEST},
+    entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},
+)

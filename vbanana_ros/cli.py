@@ -1,0 +1,271 @@
+"""`vbanana`: pictures, bags, tuning, evaluation and benchmarks from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vbanana_ros import __version__
+from vbanana_ros.errors import InputError, VBananaError
+from vbanana_ros.params import Params, read_params, with_values
+
+DEFAULT_FOV = 60.0  # degrees, horizontal: a common RGB-D or laptop camera
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when done, 2 with one line on standard error for what the user can mend."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except VBananaError as error:
+        print(f"vbanana: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vbanana: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vbanana_ros.camera import Camera
+    from vbanana_ros.images import read_image
+    from vbanana_ros.perception import Frame
+    from vbanana_ros.report import Report, write_pngs
+
+    params = _params(args)
+    frames = [(path, read_image(path)) for path in args.images]
+    perception = _perception(params)
+    args.out.mkdir(parents=True, exist_ok=True)
+    report = Report(title="vbanana run", shown=len(frames))
+    for path, rgb in frames:
+        height, width = rgb.shape[:2]
+        camera = Camera.from_file(args.camera).resized(height, width) if args.camera else Camera.from_fov(
+            width, height, args.fov)
+        perceived = perception(Frame(rgb, frame_id=path.stem, camera=camera))
+        write_pngs(args.out, perceived, path.stem, params)
+        report.add(perceived)
+        print(f"{path}: {perceived.timings['encode'] + perceived.timings['generate']:.0f} ms in the generator")
+    report.write(args.out / "report.html")
+    print(args.out / "report.html")
+
+
+def _bag(args: argparse.Namespace) -> None:
+    _record(args, args.source, args.target)
+    print(args.target)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    """The shipped bag through the shipped model; starts afresh each time."""
+    import shutil
+
+    here = Path(__file__).resolve().parent / "demo"
+    args.params_file = args.params_file or here / "perception.yaml"
+    shutil.rmtree(args.out, ignore_errors=True)
+    args.out.mkdir(parents=True)
+    _record(args, here / "bag", args.out / "perception_bag", pictures=args.out)
+    print(f"perception bag: {args.out / 'perception_bag'}\nreport and PNGs:\n{args.out / 'report.html'}")
+
+
+def _record(args: argparse.Namespace, source: Path, target: Path, pictures: Path | None = None) -> None:
+    """A bag through perception into another bag; with pictures, a report and PNGs beside it."""
+    from vbanana_ros.bags import find_topics, process_bag
+    from vbanana_ros.report import Report, write_pngs
+
+    params = _params(args)
+    topic = args.image_topic or _choose(find_topics(source).images)
+    report = Report(title=str(source), shown=6) if pictures else None
+
+    def keep(perceived) -> None:
+        if report is not None:
+            index = report.add(perceived)
+            if index % 5 == 0:
+                write_pngs(pictures, perceived, f"frame_{index:04d}", params)
+
+    result = process_bag(source, target, _perception(params), params=params, image_topic=topic,
+                         camera_info_topic=args.camera_info_topic, keep_input=args.keep_input, every=args.every,
+                         start=args.start, end=args.end, resume=args.resume, on_perceived=keep)
+    print(result)
+    if report is not None:
+        report.failed.extend(result.failed)
+        report.write(pictures / "report.html")
+
+
+def _choose(topics: Sequence[str]) -> str | None:
+    """Ask which image topic, where there are several and somebody to ask; None leaves it to the reader."""
+    if len(topics) < 2 or not sys.stdin.isatty():
+        return None
+    for i, topic in enumerate(topics, 1):
+        print(f"  {i}  {topic}")
+    answer = input(f"which image topic? 1-{len(topics)} ")
+    if not answer.isdigit() or not 1 <= int(answer) <= len(topics):
+        raise InputError(f"{answer!r} is none of 1-{len(topics)}; name the topic with --image-topic")
+    return topics[int(answer) - 1]
+
+
+def _tune(args: argparse.Namespace) -> None:
+    from vbanana_ros.tuning.tune import tune_nano
+
+    tune_nano(args.out, args.data, scenes=args.scenes, steps=args.steps, size=args.size, images=args.images,
+              rate=args.rate, start=args.start, seed=args.seed)
+    print(args.out / "model")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from vbanana_ros.evaluation import run
+
+    run(args.model, args.suite, args.data, args.count, args.json, args.device)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from vbanana_ros.bench import run
+
+    run(args.model, args.json)
+
+
+def _models(args: argparse.Namespace) -> None:
+    from vbanana_ros.generators.load import SHIPPED
+    from vbanana_ros.generators.profile import read_profile
+
+    for folder in sorted(p for p in SHIPPED.iterdir() if (p / "vbanana.json").exists()):
+        profile = read_profile(folder)
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+        print(f"{profile.name}  {profile.license}  {size:.0f} MB  {profile.steps} step  {', '.join(profile.tasks)}\n"
+              f"    {profile.about}\n    {folder}")
+
+
+def _perception(params: Params):
+    from vbanana_ros.generators.load import load_generator
+    from vbanana_ros.perception import Perception
+
+    requests = params.requests()
+    return Perception(load_generator(params.model, params.device), requests, params.seed, params.steps or None)
+
+
+def _params(args: argparse.Namespace) -> Params:
+    """The parameter file, then the flags that were given."""
+    params = read_params(args.params_file) if args.params_file else Params()
+    flags = {"model": args.model, "device": args.device, "seed": args.seed, "tasks": args.tasks,
+             "semantic.classes": args.classes, "semantic.colors": args.colors, "semantic.background": args.background,
+             "instance.classes": args.instances, "referring.expressions": args.expressions, "picture": args.picture,
+             "stride": args.stride}
+    if args.classes and not args.colors:
+        params = replace(params, semantic=replace(params.semantic, colors=()))
+    if args.expressions:
+        params = replace(params, referring=replace(params.referring, colors=()))
+    return with_values(params, {k: v for k, v in flags.items() if v is not None}, "flags")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vbanana", description="One image generator as a robot's perception stack.")
+    parser.add_argument("--version", action="version", version=f"vbanana {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "pictures: PNGs, .npy, .ply and a report")
+    run.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    run.add_argument("-o", "--out", type=Path, default=Path("out/run"), help="folder for all of it (default %(default)s)")
+    lens = run.add_mutually_exclusive_group()
+    lens.add_argument("--fov", type=_degrees, default=DEFAULT_FOV, help="horizontal, degrees (default %(default)s)")
+    lens.add_argument("--camera", type=Path, help="intrinsics: ROS calibration YAML, or JSON with fx, fy, cx, cy")
+    _ask(run)
+
+    bag = _command(commands, "bag", _bag, "a camera bag in, a perception bag out")
+    bag.add_argument("source", type=Path, metavar="IN")
+    bag.add_argument("target", type=Path, metavar="OUT")
+    _stream(bag)
+    _ask(bag)
+
+    demo = _command(commands, "demo", _demo, "the shipped bag through the shipped model")
+    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="replaced (default %(default)s)")
+    _stream(demo)
+    _ask(demo)
+
+    tune = _command(commands, "tune", _tune, "train nano on simulated scenes; resumes from its checkpoint")
+    tune.add_argument("--out", type=Path, required=True, help="checkpoint, losses and the model directory")
+    tune.add_argument("--data", type=Path, default=Path("out/scenes"), help="rendered scenes, drawn where missing")
+    tune.add_argument("--scenes", type=_count, default=3000, help="how many scenes, four views each")
+    tune.add_argument("--steps", type=_count, default=6000)
+    tune.add_argument("--size", type=_size, default=(192, 256), metavar="HxW", help="pixels (default 192x256)")
+    tune.add_argument("--images", type=_count, default=8, help="in a batch")
+    tune.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    tune.add_argument("--start", type=Path, help="a checkpoint whose weights to start from")
+    tune.add_argument("--seed", type=int, default=0)
+
+    evaluate = _command(commands, "evaluate", _evaluate, "the paper's metrics on held-out scenes and real frames")
+    evaluate.add_argument("--model", default="nano")
+    evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument("--suite", choices=("sim", "real", "all"), default="all")
+    evaluate.add_argument("--data", type=Path, help="folder of real frames (default ../shared/data where it is)")
+    evaluate.add_argument("--count", type=_count, default=200, help="simulated scenes (default %(default)s)")
+    evaluate.add_argument("--json", type=Path, help="write the figures here as well")
+
+    bench = _command(commands, "bench", _bench, "every stage against its peer, as ratios in one run")
+    bench.add_argument("--model", default="nano")
+    bench.add_argument("--json", type=Path, help="write the figures here as well")
+
+    _command(commands, "models", _models, "the models at hand")
+    return parser
+
+
+def _command(commands, name: str, function: Callable, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    command.set_defaults(command=function)
+    return command
+
+
+def _ask(command: argparse.ArgumentParser) -> None:
+    """Flags for what is asked; each overrides the parameter file."""
+    group = command.add_argument_group("what is asked (flags override --params-file)")
+    group.add_argument("--params-file", type=Path, help="ROS parameter file, as config/perception.yaml")
+    group.add_argument("--model", help="a shipped model's name, or a model directory")
+    group.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--seed", type=int)
+    group.add_argument("--tasks", nargs="+", metavar="TASK")
+    group.add_argument("--classes", nargs="+", metavar="CLASS", help="for task semantic")
+    group.add_argument("--colors", nargs="+", metavar="COLOR", help="one a class: words, '#80C000', '(255, 165, 0)'")
+    group.add_argument("--background", metavar="COLOR", help="of what no class names")
+    group.add_argument("--instances", nargs="+", metavar="CLASS", help="for task instance")
+    group.add_argument("--expressions", nargs="+", metavar="TEXT", help="for task referring")
+    group.add_argument("--picture", metavar="TEXT", help="for task picture")
+    group.add_argument("--stride", type=_count, help="every n-th row and column in the cloud")
+
+
+def _stream(command: argparse.ArgumentParser) -> None:
+    """Flags for which part of a bag."""
+    command.add_argument("--image-topic", help="found by type where not named")
+    command.add_argument("--camera-info-topic", help="found beside the image where not named")
+    command.add_argument("--keep-input", action="store_true", help="copy the input's messages too")
+    command.add_argument("--every", type=_count, default=1, metavar="N", help="every N-th frame")
+    command.add_argument("--start", type=float, metavar="S", help="seconds from the bag's start")
+    command.add_argument("--end", type=float, metavar="S", help="seconds from the bag's start")
+    command.add_argument("--resume", action="store_true", help="go on where an earlier run was killed")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _degrees(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 180:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an angle between 0 and 180 degrees")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(s.isdigit() and int(s) > 0 and int(s) % 32 == 0 for s in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxW in multiples of 32, such as 192x256")
+    return int(sides[0]), int(sides[1])
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(main())
