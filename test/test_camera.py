@@ -16,13 +16,16 @@ K = np.array([[520.0, 0, 318], [0, 515.0, 242], [0, 0, 1]])
 WIDE_K = np.array([[50.0, 0, 319.5], [0, 50, 239.5], [0, 0, 1]])
 
 
-def camera_info(width=640, height=480, k=K, d=(), model="plumb_bob", p=None, roi=(0, 0, 0, 0), binning=(0, 0)):
+def camera_info(width=640, height=480, k=K, d=(), model="plumb_bob", p=None, roi=(0, 0, 0, 0),
+                binning=(0, 0)):
     """A rosbags CameraInfo; roi: x, y, width, height."""
     stamp = offline("builtin_interfaces/msg/Time")(sec=1, nanosec=2)
     return offline("sensor_msgs/msg/CameraInfo")(
-        header=offline("std_msgs/msg/Header")(stamp=stamp, frame_id="optical"), height=height, width=width,
+        header=offline("std_msgs/msg/Header")(stamp=stamp, frame_id="optical"),
+        height=height, width=width,
         distortion_model=model, d=np.array(d, float), k=np.array(k, float).ravel(), r=np.eye(3).ravel(),
-        p=np.zeros(12) if p is None else np.array(p, float).ravel(), binning_x=binning[0], binning_y=binning[1],
+        p=np.zeros(12) if p is None else np.array(p, float).ravel(),
+        binning_x=binning[0], binning_y=binning[1],
         roi=offline("sensor_msgs/msg/RegionOfInterest")(
             x_offset=roi[0], y_offset=roi[1], width=roi[2], height=roi[3], do_rectify=False),
     )
@@ -38,9 +41,11 @@ def small(limit):
 
 # Ranges of real lenses: beyond them the models fold over and have no inverse.
 DISTORTIONS = st.one_of(
-    st.tuples(st.just("plumb_bob"), st.tuples(small(0.2), small(0.05), small(2e-3), small(2e-3), small(0.01))),
+    st.tuples(st.just("plumb_bob"), st.tuples(
+        small(0.2), small(0.05), small(2e-3), small(2e-3), small(0.01))),
     st.tuples(st.just("rational_polynomial"), st.tuples(
-        small(0.1), small(0.05), small(1e-3), small(1e-3), small(0.01), small(0.1), small(0.05), small(0.01))),
+        small(0.1), small(0.05), small(1e-3), small(1e-3), small(0.01), small(0.1), small(0.05),
+        small(0.01))),
     st.tuples(st.just("equidistant"), st.tuples(small(0.05), small(0.02), small(0.01), small(0.005))),
 )
 
@@ -207,7 +212,8 @@ def test_from_file_reads_ros_open3d_and_plain_files(tmp_path):
     np.testing.assert_array_equal(Camera.from_file(str(plain)).resized(480, 640).K, K)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "{]", "a: [", "fx: 1", '{"fx": "wide", "fy": 1, "cx": 1, "cy": 1}',
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{]", "a: [", "fx: 1",
+                                  '{"fx": "wide", "fy": 1, "cx": 1, "cy": 1}',
                                   '{"intrinsic_matrix": [520, 0, 318, 0, 515, 242, 0, 0, 1]}',
                                   "camera_matrix: {data: [1, 2]}", "camera_matrix: 3"])
 def test_from_file_names_a_file_that_is_no_camera(tmp_path, text):

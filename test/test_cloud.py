@@ -22,7 +22,7 @@ INSTANCES = RNG.integers(0, 65536, (H, W)).astype(np.uint16)
 def test_points_are_rays_times_depth_with_all_fields_in_order():
     cloud = make_cloud(DEPTH, CAMERA, RGB, NORMALS, LABELS, INSTANCES)
     assert cloud.shape == (H, W) and cloud.itemsize == 36
-    assert cloud.dtype.names == ("x", "y", "z", "rgb", "normal_x", "normal_y", "normal_z", "label", "instance")
+    assert cloud.dtype.names == tuple("x y z rgb normal_x normal_y normal_z label instance".split())
     assert [cloud.dtype[n].str for n in cloud.dtype.names] == 7 * ["<f4"] + 2 * ["<u4"]
     v, u = np.mgrid[:H, :W]
     np.testing.assert_allclose(cloud["x"], (u - 3) / 6 * DEPTH, rtol=1e-6)
@@ -58,7 +58,8 @@ def test_unusable_depth_is_nan_and_keeps_its_other_fields():
     np.testing.assert_array_equal(np.isnan(make_cloud(depth, CAMERA)["z"][0, :6]),
                                   [True, True, True, False, True, False])
     # Limits are inclusive.
-    assert np.isfinite(make_cloud(np.full((H, W), 2, np.float32), CAMERA, min_range=2, max_range=2)["z"]).all()
+    two = np.full((H, W), 2, np.float32)
+    assert np.isfinite(make_cloud(two, CAMERA, min_range=2, max_range=2)["z"]).all()
 
 
 def test_pixels_without_a_ray_are_nan_in_all_three():
@@ -96,7 +97,8 @@ def test_what_does_not_fit_is_refused():
 def test_rgb_packs_and_unpacks(color):
     image = np.full((2, 3, 3), color, np.uint8)
     packed = pack_rgb(image)
-    assert packed.dtype == np.float32 and packed.view(np.uint32)[1, 2] == color[0] << 16 | color[1] << 8 | color[2]
+    assert packed.dtype == np.float32
+    assert packed.view(np.uint32)[1, 2] == color[0] << 16 | color[1] << 8 | color[2]
     np.testing.assert_array_equal(unpack_rgb(packed), image)
 
 
@@ -144,6 +146,6 @@ def test_points_agree_with_open3d():
     pinhole = o3d.camera.PinholeCameraIntrinsic(W, H, 6, 7, 3, 2)
     theirs = o3d.geometry.PointCloud.create_from_rgbd_image(image, pinhole)
     ours = make_cloud(DEPTH, CAMERA, RGB)
-    np.testing.assert_allclose(np.stack([ours[a] for a in "xyz"], -1).reshape(-1, 3), theirs.points, rtol=1e-5,
-                               atol=1e-6)
+    points = np.stack([ours[a] for a in "xyz"], -1).reshape(-1, 3)
+    np.testing.assert_allclose(points, theirs.points, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(unpack_rgb(ours["rgb"]).reshape(-1, 3) / 255, theirs.colors, atol=1e-6)

@@ -120,7 +120,8 @@ def test_colour_topics_show_colorize(task):
 
 def test_label_info_names_ids_and_unlabelled():
     info = built("semantic")["semantic/label_info"]
-    assert [(c.class_id, c.class_name) for c in info.class_map] == [(0, "cup"), (1, "table"), (255, "UNLABELED")]
+    named = [(c.class_id, c.class_name) for c in info.class_map]
+    assert named == [(0, "cup"), (1, "table"), (255, "UNLABELED")]
     assert info.threshold == 0
 
 
@@ -149,8 +150,9 @@ def test_camera_info_is_the_cameras_on_the_frames_grid():
 
 def cloud_of(message):
     types = {7: "<f4", 6: "<u4"}
-    dtype = np.dtype({"names": [f.name for f in message.fields], "offsets": [f.offset for f in message.fields],
-                      "formats": [types[f.datatype] for f in message.fields], "itemsize": message.point_step})
+    fields = message.fields
+    dtype = np.dtype({"names": [f.name for f in fields], "offsets": [f.offset for f in fields],
+                      "formats": [types[f.datatype] for f in fields], "itemsize": message.point_step})
     assert message.row_step == message.point_step * message.width and not message.is_dense
     return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
 
@@ -158,7 +160,7 @@ def cloud_of(message):
 def test_points_carry_every_field():
     cloud = cloud_of(built(*RESULTS)["points"])
     assert cloud.shape == (H, W)
-    assert cloud.dtype.names == ("x", "y", "z", "rgb", "normal_x", "normal_y", "normal_z", "label", "instance")
+    assert cloud.dtype.names == tuple("x y z rgb normal_x normal_y normal_z label instance".split())
     finite = np.isfinite(DEPTH)
     np.testing.assert_array_equal(cloud["z"][finite], DEPTH[finite])
     assert np.isnan(cloud["x"][~finite]).all()
@@ -227,7 +229,8 @@ def test_torch_results_give_the_same_bytes():
     ours = messages(perceived(*RESULTS), offline)
     theirs = messages(perceived(*RESULTS, results={k: tensors(r) for k, r in RESULTS.items()}), offline)
     for (name, a), (_, b) in zip(ours, theirs, strict=True):
-        assert bytes(typestore().serialize_cdr(a, TOPICS[name])) == bytes(typestore().serialize_cdr(b, TOPICS[name]))
+        ours, theirs = (bytes(typestore().serialize_cdr(m, TOPICS[name])) for m in (a, b))
+        assert ours == theirs, name
 
 
 def test_array_packing_is_what_rclpy_takes_fast():
@@ -240,7 +243,7 @@ def test_array_packing_is_what_rclpy_takes_fast():
     assert isinstance(live["points"].data, array.array) and live["points"].data.typecode == "B"
     for name in ("points", "depth/image", "normals/image", "instance/image", "overlay"):
         assert live[name].data.tobytes() == recorded[name].data.tobytes()
-    assert live["depth/camera_info"].d.typecode == "d" and list(live["depth/camera_info"].d) == [0.1, 0, 0, 0, 0]
+    assert live["depth/camera_info"].d == array.array("d", [0.1, 0, 0, 0, 0])
     assert live["result_info"].latencies.typecode == "f"
 
 
@@ -264,7 +267,8 @@ def test_depth_colours_are_monotone_fixed_and_grey_where_invalid():
 
 def test_normal_label_and_instance_colours():
     rgb = colorize(RESULTS["normals"])
-    assert tuple(rgb[2, 3]) == INVALID and tuple(rgb[0, 0]) == (128, 128, 255)  # facing the camera: light blue
+    # Facing the camera is light blue.
+    assert tuple(rgb[2, 3]) == INVALID and tuple(rgb[0, 0]) == (128, 128, 255)
     left_up = NormalMap(np.array([[[-1, 0, 0], [0, -1, 0]]], np.float32), np.ones((1, 2), np.float32))
     assert colorize(left_up)[0].tolist() == [[255, 128, 128], [128, 255, 128]]
     rgb = colorize(SEMANTIC)
@@ -277,8 +281,8 @@ def test_normal_label_and_instance_colours():
 
 
 def image_message(data, height, width, encoding, step=0, is_bigendian=0):
-    return SimpleNamespace(height=height, width=width, encoding=encoding, step=step, is_bigendian=is_bigendian,
-                           data=data)
+    return SimpleNamespace(height=height, width=width, encoding=encoding, step=step,
+                           is_bigendian=is_bigendian, data=data)
 
 
 # rosbags-image is the oracle; what it does not know or gets wrong is checked by hand below.

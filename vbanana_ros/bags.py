@@ -115,7 +115,8 @@ def read_frames(path: str | Path, image_topic: str | None = None, camera_info_to
 
     path: a bag's directory, or its .mcap or .db3 file. start, end: seconds from the bag's beginning, end left
     out. every: take each n-th image. A camera_info of the image's own stamp counts, else the last one before
-    it of its frame_id, else the first. On `.../image_rect...` camera_info's P counts, else K and D.
+    it of its frame_id (of any, where camera_info_topic is given), else the first. On `.../image_rect...`
+    camera_info's P counts, else K and D.
 
     Raises BagError where the bag cannot be read or the topics are not there or not clear; an image that is
     broken raises nothing (see Recorded.fault).
@@ -196,7 +197,8 @@ def _open(path: str | Path) -> Iterator[Reader]:
         raise BagError(f"no bag at {path}; {mend}") from None
     except Exception as error:  # a damaged file can raise anything: sqlite's, zstd's, yaml's errors
         raise BagError(f"{path} is not a ROS 2 bag that can be read ({_line(error)}); give a bag's "
-                       "directory, .mcap or .db3 file; `mcap recover` or `ros2 bag reindex` mends one cut off") from None
+                       "directory, .mcap or .db3 file; `mcap recover` or `ros2 bag reindex` mend a cut one"
+                       ) from None
     try:
         yield reader
     finally:
@@ -251,6 +253,7 @@ class _Source:
         self.reader = reader
         topics = _topics(reader)
         self.image_topic = image_topic or self._only(topics)
+        self.info_asked = info_topic is not None
         self.info_topic = info_topic or topics.images.get(self.image_topic)
         types = {c.topic: c.msgtype for c in reader.connections}
         for topic, allowed, option in ((self.image_topic, (_IMAGE, _COMPRESSED), "--image-topic"),
@@ -307,7 +310,7 @@ class _Source:
             frame = Frame(decode_image(image), stamp_of(image), image.header.frame_id)
         except InputError as error:
             return Recorded(None, timestamp, f"{name}: {error}", image)
-        info = self.cameras.at(frame.stamp, frame.frame_id)
+        info = self.cameras.at(frame.stamp, None if self.info_asked else frame.frame_id)
         if info is None:
             fault = f"{name}: no camera_info of frame {frame.frame_id!r}" if self.info_topic else ""
             return Recorded(frame, timestamp, fault, image)
@@ -327,7 +330,7 @@ class _Cameras:
 
     def __init__(self, raws: Iterator[tuple[Connection, int, bytes]]) -> None:
         self.exact: dict[int, Any] = {}
-        self.by_frame: dict[str, list[int]] = {}
+        self.by_frame: dict[str | None, list[int]] = {}
         distinct: dict[bytes, Any] = {}
         for _, _, raw in raws:
             # CDR: four bytes, of which the second says little endian, the stamp, then everything else.
@@ -340,12 +343,13 @@ class _Cameras:
                 continue
             stamp, info = sec * 10**9 + nanosec, distinct[rest]
             self.exact[stamp] = info
-            self.by_frame.setdefault(info.header.frame_id, []).append(stamp)
+            for frame_id in (info.header.frame_id, None):
+                self.by_frame.setdefault(frame_id, []).append(stamp)
         for stamps in self.by_frame.values():
             stamps.sort()
 
-    def at(self, stamp: int, frame_id: str) -> Any:
-        """The camera_info of a stamp, else the last before of its frame_id, else the first; None without."""
+    def at(self, stamp: int, frame_id: str | None) -> Any:
+        """The camera_info of a stamp, else the last before of a frame_id (None: of any), else its first."""
         if stamp in self.exact:
             return self.exact[stamp]
         stamps = self.by_frame.get(frame_id)
@@ -403,7 +407,7 @@ class _Part:
         if not path.exists():  # killed before its first file was finished
             return None
         try:
-            self.metadata = yaml.safe_load(path.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+            self.metadata = _read_yaml(path)
             return _State(**json.loads(self.metadata["custom_data"]["vbanana"]))
         except Exception as error:
             raise BagError(f"{self.folder} cannot be resumed ({_line(error)}); remove it") from None
@@ -501,8 +505,7 @@ class _Part:
             return
         writer, self.writer = self.writer, None
         writer.close()
-        new = yaml.safe_load((writer.path / "metadata.yaml").read_text(encoding="utf-8"))
-        new = new["rosbag2_bagfile_information"]
+        new = _read_yaml(writer.path / "metadata.yaml")
         name = f"{writer.path.name}.mcap"
         os.replace(writer.path / name, self.folder / name)
         shutil.rmtree(writer.path)
@@ -513,7 +516,7 @@ class _Part:
         self.metadata["custom_data"] = {"vbanana": json.dumps(vars(self.state), sort_keys=True)}
         path = self.folder / "metadata.yaml"
         unfinished = path.with_suffix(".tmp")
-        text = yaml.safe_dump({"rosbag2_bagfile_information": self.metadata}, sort_keys=False)
+        text = yaml.dump({"rosbag2_bagfile_information": self.metadata}, Dumper=_Dumper, sort_keys=False)
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)
 
@@ -530,6 +533,15 @@ class _Part:
         os.replace(self.folder, self.target)
         return BagReport(self.target, state.frames, resumed, state.failed, state.without_cloud,
                          tuple(state.failures), tuple(state.notes))
+
+
+# PyYAML's C half, where it is there, is ten times as fast; metadata is written often.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)["rosbag2_bagfile_information"]
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -104,9 +104,20 @@ class _Outputs:
         self.perceived, self.pack = perceived, pack
         self.frame = perceived.frame
         self.get = functools.cache(get_message)
-        self.result = functools.cache(lambda task: _to_numpy(perceived.result(task)))
-        self.color = functools.cache(lambda task: colorize(self.result(task)))
         self.asked = {answer.request.task for answer in perceived.answers}
+        # Plain dicts: a cached method would make a cycle, and a frame's arrays wait for the collector.
+        self.results: dict[str, Any] = {}
+        self.colors: dict[str, np.ndarray] = {}
+
+    def result(self, task: str) -> Any:
+        if task not in self.results:
+            self.results[task] = _to_numpy(self.perceived.result(task))
+        return self.results[task]
+
+    def color(self, task: str) -> np.ndarray:
+        if task not in self.colors:
+            self.colors[task] = colorize(self.result(task))
+        return self.colors[task]
 
     def depth(self) -> _Makers:
         if "depth" in self.asked:

@@ -45,17 +45,17 @@ def _write(path: Path, frames: Iterable[tuple[int, SimFrame]]) -> int:
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = {t: writer.add_connection(t, kind, typestore=store) for t, kind in TOPICS.items()}
         for stamp, frame in frames:
-            header = _header(store.types, stamp)
-            messages = (_image(store.types, header, frame.rgb, "rgb8"),
-                        _camera_info(store.types, header, frame),
-                        _image(store.types, header, frame.depth, "32FC1"))
+            head = header(store.types, stamp)
+            messages = (_image(store.types, head, frame.rgb, "rgb8"),
+                        camera_info(store.types, head, frame),
+                        _image(store.types, head, frame.depth, "32FC1"))
             for (topic, connection), message in zip(topics.items(), messages, strict=True):
                 writer.write(connection, stamp, store.serialize_cdr(message, TOPICS[topic]))
             count += 1
     return count
 
 
-def _header(types: dict[str, Any], stamp: int) -> Any:
+def header(types: dict[str, Any], stamp: int) -> Any:
     time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
     return types["std_msgs/msg/Header"](stamp=time, frame_id=FRAME_ID)
 
@@ -67,7 +67,7 @@ def _image(types: dict[str, Any], header: Any, image: np.ndarray, encoding: str)
                         step=little.strides[0], data=little.view(np.uint8).ravel())
 
 
-def _camera_info(types: dict[str, Any], header: Any, frame: SimFrame) -> Any:
+def camera_info(types: dict[str, Any], header: Any, frame: SimFrame) -> Any:
     height, width = frame.depth.shape
     whole = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, do_rectify=False)
     projection = np.hstack([frame.K, np.zeros((3, 1))])
