@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 SIM = ["mujoco>=3.3"]
 TUNE = ["accelerate>=1.0", *SIM]
 BENCH = ["hilbertmap", "open3d"]
-TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "rosbags-image", "ruff", *TUNE]
 
 setup(
     name="vbanana_ros",
@@ -28,7 +28,7 @@ setup(
     ],
     install_requires=[
         "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
-        "rosbags>=0.10", "rosbags-image>=0.9", "rich", "matplotlib",
+        "rosbags>=0.10", "rich", "matplotlib",
     ],
     extras_require={"sim": SIM, "tune": TUNE, "bench": BENCH, "test": TEST},
     entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},

@@ -466,8 +466,9 @@ def test_a_bag_damaged_in_the_middle_keeps_what_was_done(tmp_path):
 
 
 def test_camera_infos_that_cannot_be_read_are_as_good_as_none(tmp_path):
-    bag = write_bag(tmp_path / "bag", [(INFO, "CameraInfo", 0, b"\0\1\0\0junk"), (IMAGE, "Image", 0, image(0)),
-                                       ("/b/image", "Image", 0, b"\0\1\0\0")])
+    bag = write_bag(tmp_path / "bag", [
+        (INFO, "CameraInfo", 0, b"\0\1\0\0junk"), (IMAGE, "Image", 0, image(0)),
+        ("/b/image", "Image", 0, b"\0\1\0\0")])
     assert find_topics(bag).images == {IMAGE: INFO, "/b/image": None}
     recorded, = read_frames(bag, IMAGE)
     assert recorded.frame.camera is None and "no camera_info of frame 'optical'" in recorded.fault
@@ -475,8 +476,8 @@ def test_camera_infos_that_cannot_be_read_are_as_good_as_none(tmp_path):
 
 def test_all_failures_are_counted_and_a_hundred_told(tmp_path):
     bad = [(IMAGE, "Image", n, image(n, height=0)) for n in range(103)]
-    report = process_bag(write_bag(tmp_path / "bag", [*bad, (IMAGE, "Image", 103, image(103))]), tmp_path / "out",
-                         Oracle())
+    bag = write_bag(tmp_path / "bag", [*bad, (IMAGE, "Image", 103, image(103))])
+    report = process_bag(bag, tmp_path / "out", Oracle())
     assert (report.frames, report.failed, len(report.failures)) == (1, 103, 100)
 
 
@@ -484,7 +485,8 @@ def test_types_without_definition_are_copied_all_the_same(tmp_path):
     """As in bags of Humble: known types get their definition, unknown ones go without."""
     writer = Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.SQLITE3)
     with writer:
-        for topic, msgtype, raw in ((IMAGE, CLASS["Image"], typestore().serialize_cdr(image(0), CLASS["Image"])),
+        picture = typestore().serialize_cdr(image(0), CLASS["Image"])
+        for topic, msgtype, raw in ((IMAGE, CLASS["Image"], picture),
                                     ("/odd", "my_msgs/msg/Odd", b"\0\1\0\0odd!")):
             connection = writer.add_connection(topic, msgtype, msgdef="", rihs01="RIHS01_" + 64 * "0")
             writer.write(connection, START, raw)

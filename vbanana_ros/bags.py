@@ -141,12 +141,16 @@ def process_bag(
     start: float | None = None,
     end: float | None = None,
     resume: bool = False,
+    stride: int = 1,
+    min_range: float = 0.0,
+    max_range: float = float("inf"),
     progress: Callable[[int, int], None] | None = None,
 ) -> BagReport:
     """Perceive every image of a bag and write all results, under /vbanana and with the images' stamps.
 
     perception: Frame -> Perceived, with `.requests`. keep_input: copy all messages of the source too, byte
-    for byte. progress: called with (images done, images in all). The other arguments are read_frames'.
+    for byte. stride (pixels), min_range, max_range (metres): of the clouds. progress: called with (images done,
+    images in all). The other arguments are read_frames'.
 
     The work grows as TARGET.part, at all times a bag of finished files, and is renamed when it is complete;
     resume goes on from there after the last finished file. The same bag in gives the same bytes out, so
@@ -159,6 +163,7 @@ def process_bag(
         origin = _Source(reader, image_topic, camera_info_topic)
         job = {"source": Path(source).name, "image": origin.image_topic, "camera_info": origin.info_topic,
                "keep_input": keep_input, "every": every, "start": start, "end": end,
+               "cloud": {"stride": stride, "min_range": min_range, "max_range": max_range},
                "requests": [repr(request) for request in perception.requests]}
         part = _Part(Path(target), job, resume)
         resumed = part.state.frames
@@ -444,7 +449,7 @@ class _Part:
             perceived = replace(perception(recorded.frame), timings={})
             wanted = set(TOPICS).difference(self.state.latched)
             serialized = [(name, typestore().serialize_cdr(message, TOPICS[name]))
-                          for name, message in messages(perceived, offline, wanted=wanted)]
+                          for name, message in messages(perceived, offline, wanted=wanted, **self.state.job["cloud"])]
         except VBananaError as error:
             self.state.failed += 1
             self.fail(f"{origin.name(recorded.frame.stamp)}: {error}")

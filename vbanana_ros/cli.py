@@ -8,11 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vbanana_ros import __version__
 from vbanana_ros.errors import InputError, VBananaError
 from vbanana_ros.params import Params, read_params, with_values
 
+if TYPE_CHECKING:
+    from vbanana_ros.perception import Frame, Perceived, Perception
+
+PICTURED = 6  # every so many frames of a bag are written as PNGs as well
 DEFAULT_FOV = 60.0  # degrees, horizontal: a common RGB-D or laptop camera
 
 
@@ -39,7 +44,7 @@ def _run(args: argparse.Namespace) -> None:
     frames = [(path, read_image(path)) for path in args.images]
     perception = _perception(params)
     args.out.mkdir(parents=True, exist_ok=True)
-    report = Report(title="vbanana run", shown=len(frames))
+    report = Report(title="vbanana run")
     for path, rgb in frames:
         height, width = rgb.shape[:2]
         camera = Camera.from_file(args.camera).resized(height, width) if args.camera else Camera.from_fov(
@@ -58,39 +63,63 @@ def _bag(args: argparse.Namespace) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    """The shipped bag through the shipped model; starts afresh each time."""
+    """The shipped bag through the shipped model; its earlier bag is replaced."""
     import shutil
 
     here = Path(__file__).resolve().parent / "demo"
     args.params_file = args.params_file or here / "perception.yaml"
-    shutil.rmtree(args.out, ignore_errors=True)
-    args.out.mkdir(parents=True)
+    if not args.resume:
+        for stale in ("perception_bag", "perception_bag.part"):
+            shutil.rmtree(args.out / stale, ignore_errors=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     _record(args, here / "bag", args.out / "perception_bag", pictures=args.out)
     print(f"perception bag: {args.out / 'perception_bag'}\nreport and PNGs:\n{args.out / 'report.html'}")
 
 
 def _record(args: argparse.Namespace, source: Path, target: Path, pictures: Path | None = None) -> None:
     """A bag through perception into another bag; with pictures, a report and PNGs beside it."""
+    from rich.progress import (
+        BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn,
+    )
+
     from vbanana_ros.bags import find_topics, process_bag
     from vbanana_ros.report import Report, write_pngs
 
     params = _params(args)
-    topic = args.image_topic or _choose(find_topics(source).images)
+    topic = args.image_topic or _choose(list(find_topics(source).images))
+    perception = _perception(params)
     report = Report(title=str(source), shown=6) if pictures else None
 
-    def keep(perceived) -> None:
-        if report is not None:
-            index = report.add(perceived)
-            if index % 5 == 0:
-                write_pngs(pictures, perceived, f"frame_{index:04d}", params)
+    def keep(perceived: Perceived) -> None:
+        if report is not None and (index := report.add(perceived)) % PICTURED == 0:
+            write_pngs(pictures / "frames", perceived, f"frame_{index:04d}", params)
 
-    result = process_bag(source, target, _perception(params), params=params, image_topic=topic,
-                         camera_info_topic=args.camera_info_topic, keep_input=args.keep_input, every=args.every,
-                         start=args.start, end=args.end, resume=args.resume, on_perceived=keep)
-    print(result)
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True),
+                  TimeRemainingColumn()) as progress:
+        bar = progress.add_task(source.name, total=None)
+        result = process_bag(
+            source, target, _Watched(perception, keep), image_topic=topic, camera_info_topic=args.camera_info_topic,
+            keep_input=args.keep_input, every=args.every, start=args.start, end=args.end, resume=args.resume,
+            stride=params.stride, min_range=params.min_range, max_range=params.max_range,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total))
+    print(f"{result.frames} frames, {result.failed} failed, {result.without_cloud} without a cloud")
+    for line in (*result.notes, *result.failures):
+        print(f"  {line}")
     if report is not None:
-        report.failed.extend(result.failed)
+        report.failed.extend(result.failures)
         report.write(pictures / "report.html")
+
+
+class _Watched:
+    """A perception that shows every answer to somebody on its way."""
+
+    def __init__(self, perception: Perception, see: Callable[[Perceived], None]) -> None:
+        self.perception, self.see, self.requests = perception, see, perception.requests
+
+    def __call__(self, frame: Frame) -> Perceived:
+        perceived = self.perception(frame)
+        self.see(perceived)
+        return perceived
 
 
 def _choose(topics: Sequence[str]) -> str | None:
@@ -178,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     _ask(bag)
 
     demo = _command(commands, "demo", _demo, "the shipped bag through the shipped model")
-    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="replaced (default %(default)s)")
+    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder for all of it (default %(default)s)")
     _stream(demo)
     _ask(demo)
 

@@ -35,10 +35,10 @@ def run(model: str = "nano", suite: str = "all", data: Path | None = None, count
     if not scores:
         return
     command = _command(model, suite, data, count)
+    print(markdown(scores, command))
     if json_path is not None:
         about = {"model": generator.name, "weights": generator.weights, "command": command}
         write_json(json_path, scores, about)
-    print(markdown(scores, command))
 
 
 def _suites(suite: str, data: Path | None, count: int, console: Console) -> Iterator[Suite]:

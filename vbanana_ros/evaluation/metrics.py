@@ -160,8 +160,9 @@ class InstanceScore:
 
     pmF1: over the positive prompts (something is there) true and false positives and misses are summed; the F1 of
     each IoU threshold 0.5, 0.55 ... 0.95 is taken, then the mean of the ten. F1: the same at 0.5 alone.
-    IL_MCC: Matthews' correlation, over all prompts, of "something is there" with "something was found"; 0 where it
-    is not defined. cgF1 = pmF1 * IL_MCC. Every decoded instance counts: there is no score threshold.
+    IL_MCC: Matthews' correlation, over all prompts, of "something is there" with "something was found"; 0 for an
+    answer that is always the same, NaN where only one kind of prompt was given. cgF1 = pmF1 * IL_MCC.
+    Every decoded instance counts: there is no score threshold.
     """
 
     true: np.ndarray = field(default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64))
@@ -190,9 +191,9 @@ class InstanceScore:
         return {"cgf1": pmf1 * mcc, "il_mcc": mcc, "pmf1": pmf1, "f1": f1[0]}
 
     def _correlation(self) -> float:
-        if not self.presence:
-            return math.nan
         tp, fn, fp, tn = (self.presence[key] for key in ((True, True), (True, False), (False, True), (False, False)))
+        if not (tp + fn) * (fp + tn):
+            return math.nan
         product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
         return (tp * tn - fp * fn) / math.sqrt(product) if product else 0.0
 

@@ -14,13 +14,14 @@ class Capabilities:
     """What a generator can do, and within which limits.
 
     size_multiple: both sides of a generated image are multiples of this, pixels.
-    max_area: largest image, pixels.
+    max_area: largest generated image, pixels; inputs may be of any size.
     max_batch: most prompts in one batch.
     steps: denoising steps for perception (1: one-step x0 prediction).
     picture_steps: denoising steps for pictures.
     shared_image: the image is encoded once a frame, for all prompts.
     text_sees_image: prompt embeddings depend on the image and cannot be cached.
     license: SPDX identifier of the weights.
+    tasks: what it can be asked; empty: anything.
     """
 
     size_multiple: int
@@ -31,6 +32,7 @@ class Capabilities:
     shared_image: bool
     text_sees_image: bool
     license: str
+    tasks: tuple[str, ...] = ()
 
 
 class Generator(Protocol):
@@ -48,13 +50,17 @@ class Generator(Protocol):
         """Embed prompts; cached by text."""
 
     def encode_image(self, rgb: np.ndarray) -> Any:
-        """uint8 RGB [H, W, 3] -> what every prompt shares of this frame, at the generator's own size."""
+        """uint8 RGB [H, W, 3] -> what every prompt shares of this frame, at the generator's own size.
+
+        Raises InputError for any other array.
+        """
 
     def generate(self, image: Any, prompts: Any, steps: int = 1, seed: int = 0) -> np.ndarray:
         """Paint all prompts about one image (None: from text alone), in one batch.
 
         Returns float32 RGB [N, h, w, 3] in 0..1, on the generator's grid, the aspect of the input kept
-        to within one size multiple. Same arguments, same bytes.
+        to within one size multiple unless that is beyond max_area. Same arguments, same bytes; a prompt's
+        image is the same, up to rounding, whatever other prompts are in the batch.
         """
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:

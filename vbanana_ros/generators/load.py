@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.nano import NanoGenerator
-from vbanana_ros.generators.profile import check_weights, read_profile
+from vbanana_ros.generators.profile import FILE, check_weights, read_profile
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 FAMILIES = {"nano": NanoGenerator}
@@ -21,24 +22,35 @@ def load_generator(model: str | Path = "nano", device: str = "auto") -> Generato
     device: `cpu`, `cuda`, `cuda:N` or `auto` (a GPU where there is one). Nothing is ever downloaded.
     Raises ModelError for a missing, partial, corrupt or foreign directory, or a device that is not there.
     """
-    folder = SHIPPED / str(model) if (SHIPPED / str(model)).is_dir() else Path(model)
+    folder = next((p for p in shipped() if p.name == str(model)), Path(model))
     profile = read_profile(folder)
     if profile.family not in FAMILIES:
         raise ModelError(f"{str(folder)!r} is of family {profile.family!r}; known are {', '.join(FAMILIES)}")
-    weights = check_weights(folder, profile)
+    target, weights = _device(device), check_weights(folder, profile)
     try:
-        return FAMILIES[profile.family].load(folder, profile, weights, _device(device))
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{str(folder)!r} cannot be loaded ({reason[:160]}); copy the model directory again") from None
+        return FAMILIES[profile.family].load(folder, profile, weights, target)
+    except torch.OutOfMemoryError:
+        raise ModelError(f"{str(folder)!r} does not fit the memory of {target}; use device cpu") from None
+    # Libraries raise of everything over a broken directory: OSError, KeyError, TypeError, safetensors' own.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{str(folder)!r} cannot be loaded ({reason[:160]}); copy the model directory again") from error
+
+
+def shipped() -> list[Path]:
+    """The directories of the models that came with the package; none where it was built without them."""
+    return sorted(path.parent for path in SHIPPED.glob(f"*/{FILE}"))
 
 
 def _device(device: str) -> str:
     available = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if available else "cpu"
-    if device != "cpu" and not device.startswith("cuda"):
+    if device == "cpu":
+        return device
+    if not (match := re.fullmatch(r"cuda(?::(\d+))?", device)):
         raise ModelError(f"unknown device {device!r}: use auto, cpu, cuda or cuda:N")
-    if device.startswith("cuda") and not available:
-        raise ModelError(f"device {device!r} asked for, but torch sees no GPU; use device auto or cpu")
+    count = torch.cuda.device_count() if available else 0
+    if int(match.group(1) or 0) >= count:
+        raise ModelError(f"device {device!r} asked for, but torch sees {count or 'no'} GPU; use device auto or cpu")
     return device

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +14,17 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import Features, NanoUNet
 from vbanana_ros.generators.profile import Profile
+
+# Sets of prompts kept embedded: what is asked of every frame, and some queries in between.
+CACHED = 64
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,18 @@ class NanoPipeline(DiffusionPipeline):
         self.register_modules(text_encoder=text_encoder, unet=unet, scheduler=scheduler)
 
     @torch.no_grad()
-    def __call__(self, prompt: str | list[str], image: np.ndarray | None = None, height: int = 192, width: int = 256,
-                 num_inference_steps: int = 1, seed: int = 0, output_type: str = "pil") -> ImagePipelineOutput:
-        """Paint one image a prompt; image: uint8 RGB [H, W, 3] or None. Output as diffusers' pipelines have it."""
+    def __call__(self, prompt: str | list[str], image: np.ndarray | Image.Image | None = None, height: int = 192,
+                 width: int = 256, num_inference_steps: int = 1, seed: int = 0,
+                 output_type: str = "pil") -> ImagePipelineOutput:
+        """Paint one image a prompt, all about one image: PIL, uint8 RGB [H, W, 3], or None for text alone.
+
+        height, width: of what is painted, pixels, multiples of the painter's. output_type: `pil`, else a float32
+        array [N, height, width, 3] in 0..1. Raises InputError for another size or image.
+        """
+        if height < 1 or width < 1 or height % self.unet.size_multiple or width % self.unet.size_multiple:
+            raise InputError(f"cannot paint {width}x{height} pixels; give multiples of {self.unet.size_multiple}")
+        if isinstance(image, Image.Image):
+            image = np.array(image.convert("RGB"))
         prompts = self.embed([prompt] if isinstance(prompt, str) else prompt)
         encoded = self.encode(image, height, width) if image is not None else None
         rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed)
@@ -58,6 +74,7 @@ class NanoPipeline(DiffusionPipeline):
 
     def encode(self, image: np.ndarray, height: int, width: int) -> EncodedImage:
         """uint8 RGB [H, W, 3] -> the image at the generator's size, and its features for one-step answers."""
+        _check_image(image)
         shrinks = height * width < image.shape[0] * image.shape[1]
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         rgb = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].to(self.unet.dtype) / 127.5 - 1
@@ -97,14 +114,16 @@ class NanoGenerator:
         self.name, self.weights = profile.name, weights
         self.capabilities = Capabilities(
             size_multiple=pipeline.unet.size_multiple, max_area=profile.area, max_batch=16, steps=profile.steps,
-            picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license)
-        self._embedded: dict[tuple[str, ...], PromptTokens] = {}
+            picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license,
+            tasks=profile.tasks)
+        self._embed = functools.lru_cache(CACHED)(pipeline.embed)
 
     @classmethod
     def load(cls, folder: Path, profile: Profile, weights: str, device: str) -> NanoGenerator:
         """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU."""
-        pipeline = NanoPipeline.from_pretrained(folder, torch_dtype=torch.float32 if device == "cpu" else torch.float16,
-                                                local_files_only=True)
+        with _silence():
+            pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True,
+                                                    torch_dtype=torch.float32 if device == "cpu" else torch.float16)
         pipeline.to(device).set_progress_bar_config(disable=True)
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)
@@ -112,17 +131,13 @@ class NanoGenerator:
 
     @torch.inference_mode()
     def encode_prompts(self, texts: Sequence[str]) -> PromptTokens:
-        """Embed prompts, in one batch; cached."""
-        key = tuple(texts)
-        if key not in self._embedded:
-            self._embedded[key] = self.pipeline.embed(key)
-        return self._embedded[key]
+        """Embed prompts, in one batch; the same list of prompts is embedded once."""
+        return self._embed(tuple(texts))
 
     @torch.inference_mode()
     def encode_image(self, rgb: np.ndarray) -> EncodedImage:
         """The way down of the UNet, once a frame."""
-        if rgb.size == 0:
-            raise InputError(f"an image of {rgb.shape[1]}x{rgb.shape[0]} pixels has nothing to look at")
+        _check_image(rgb)
         return self.pipeline.encode(rgb, *self.size(*rgb.shape[:2]))
 
     @torch.inference_mode()
@@ -139,12 +154,36 @@ class NanoGenerator:
         for height, width in sizes:
             image = self.encode_image(np.zeros((height, width, 3), np.uint8))
             for n in batches:
-                self.generate(image, self.pipeline.embed(["warm up"] * n))
+                self.generate(image, self.encode_prompts(["warm up"] * n))
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) that the model paints an input of this size at: its aspect, the profile's area."""
+        """(height, width) that the model paints an input of this size at: its aspect, at most the profile's area."""
         multiple, scale = self.capabilities.size_multiple, math.sqrt(self.profile.area / (height * width))
-        return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))
+        rows, cols = (max(1, round(side * scale / multiple)) for side in (height, width))
+        # Rounding up both sides, or one of a sliver to 1, must not grow the area: the longer side gives way.
+        most = max(1, self.profile.area // multiple**2)
+        rows, cols = (rows, max(1, min(cols, most // rows))) if rows <= cols else (max(1, min(rows, most // cols)), cols)
+        return rows * multiple, cols * multiple
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"an image of {image.dtype} {list(image.shape)} cannot be looked at; "
+                         "give a non-empty uint8 [H, W, 3]")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No progress bar and no advice from diffusers: what is wrong with a model is raised."""
+    level, bar = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(level)
+        if bar:
+            diffusers_logging.enable_progress_bar()
 
 
 def _rows(prompts: PromptTokens, rows: slice) -> PromptTokens:

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -19,12 +20,13 @@ from torch import nn
 
 from vbanana_ros.colors import RGB, find_color
 
-_JSON_PAIR = re.compile(r'"([^"]+)"\s*:\s*"?')
-_PROSE_PAIR = re.compile(
-    r"(?P<label>[^.,;:{}()<>]+?)\s+(?:is|are)\s+(?:(?:rendered|colored|painted|shown|drawn)\s+)?(?:in\s+)?", re.IGNORECASE
-)
+_JSON_KEY = re.compile(r'"([^"]+)"\s*:\s*"?')
+_IS = re.compile(r"\s(?:is|are)\s+(?:(?:rendered|colored|coloured|painted|shown|drawn)\s+)?(?:in\s+)?", re.IGNORECASE)
+# What a label cannot reach across: the end of a sentence, not a comma or a parenthesis of an expression.
+_SENTENCE = re.compile(r"[.;:!?](?=\s)|[{}\n]")
 _BREAK = re.compile(r"[.,;:{}()\n]|\band\b", re.IGNORECASE)
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")
+_POSSESSIVE = re.compile(r"['’]s?\b")
 _ARTICLES = {"a", "an", "the"}
 
 
@@ -37,41 +39,54 @@ class Phrase:
 
 
 def parse_prompt(text: str) -> list[Phrase]:
-    """A prompt, JSON or prose, as phrases: class-colour pairs, and the words between them."""
-    phrases, rest, position = [], [], 0
-    while position < len(text):
-        match = _next_pair(text, position)
-        if match is None:
-            break
-        start, label, color, end = match
-        rest.append(text[position:start])
-        phrases.append(Phrase(_words(label), color))
+    """A prompt, JSON or prose, as phrases: the words between class-colour pairs, then the pairs in their order.
+
+    Raises RequestError for a colour tuple beyond 0-255.
+    """
+    plain, pairs, position = [], [], 0
+    for match in _JSON_KEY.finditer(text):
+        if color := find_color(text[match.end():]):
+            _parse_prose(text[position:match.start()], plain, pairs)
+            pairs.append(Phrase(_words(match.group(1)), color[0]))
+            position = match.end() + color[1]
+            position += text[position:position + 1] == '"'
+    _parse_prose(text[position:], plain, pairs)
+    return plain + pairs
+
+
+def _parse_prose(text: str, plain: list[Phrase], pairs: list[Phrase]) -> None:
+    """Each `label is rendered in colour` goes to pairs, what is between them to plain.
+
+    The last one of a clause counts: in "the box that is red is in blue", `the box that is red` is the label.
+    """
+    found = [(match, *color) for match in _IS.finditer(text) if (color := find_color(text[match.end():]))]
+    position = 0
+    for (match, color, length), following in zip_longest(found, found[1:]):
+        end = match.end() + length
+        if following and not _BREAK.search(text, end, following[0].start()):
+            continue
+        start = max([position, *(b.end() for b in _SENTENCE.finditer(text, position, match.start()))])
+        plain += _plain(text[position:start])
+        pairs.append(Phrase(_words(text[start:match.start()]), color))
         position = end
-    rest.append(text[position:])
-    plain = [Phrase(words) for part in rest for piece in _BREAK.split(part) if (words := _words(piece))]
-    return plain + phrases
+    plain += _plain(text[position:])
 
 
-def _next_pair(text: str, position: int) -> tuple[int, str, RGB, int] | None:
-    """The first class-colour pair at or after position: its start, label, colour and end."""
-    found = []
-    for pattern in (_JSON_PAIR, _PROSE_PAIR):
-        for match in pattern.finditer(text, position):
-            if color := find_color(text[match.end():]):
-                end = match.end() + color[1]
-                found.append((match.start(), match.group(1), color[0], end + (text[end:end + 1] == '"')))
-                break
-    return min(found, default=None)
+def _plain(text: str) -> list[Phrase]:
+    return [Phrase(words) for piece in _BREAK.split(text) if (words := _words(piece))]
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(w for w in _WORD.findall(text.lower()) if w not in _ARTICLES)
+    """Lower-case words without articles, possessive endings and an `and` in front."""
+    words = [w for w in _WORD.findall(_POSSESSIVE.sub("", text.lower())) if w not in _ARTICLES]
+    return tuple(words[1:] if words[:1] == ["and"] else words)
 
 
 class NanoTokenizer:
     """Words -> ids: those of the vocabulary, and a few shared ids for all words that it does not know.
 
-    Id 0 is padding; ids 1..unknown are the shared ones, by the CRC of the word.
+    Id 0 is padding; ids 1..unknown are the shared ones, by the CRC of the word. Of a phrase the first max_words
+    words are read: no label needs more, and the painter has no place for them.
     """
 
     unknown = 32
@@ -139,7 +154,7 @@ class NanoTextEncoder(ModelMixin, ConfigMixin):
         count = known.sum(1, keepdim=True).clamp(min=1)
         keys = self.phrase_norm((words * known[..., None]).sum(1) / count).reshape(n, p, -1)
         mask = known.any(1).reshape(n, p)
-        color = torch.where(colored[..., None], self.color(self._fourier(colors)), self.no_color)
+        color = torch.where(colored[..., None], self.color(self._fourier(colors.to(keys.dtype))), self.no_color)
         tokens = self.prompt_block(keys + color, attention_mask=_bias(mask, keys))
         return PromptTokens(self.prompt_norm(tokens), keys, mask, colors, colored)
 

@@ -66,6 +66,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         # Image, sample, and where in the picture a patch is (a flat wall looks the same everywhere).
         self.conv_in = nn.Conv2d(2 * 3 * patch**2 + 3, channels[0], 3, padding=1)
         self.down = nn.ModuleList(_Down(channels, i, temb) for i in range(len(channels)))
+        self.instruction = TimestepEmbedding(text_dim, temb)
         self.mid = _Mid(channels[-1], text_dim, temb)
         self.up = nn.ModuleList(_Up(channels, i, text_dim, temb) for i in reversed(range(len(channels))))
         self.norm_out = nn.GroupNorm(32, channels[0])
@@ -104,12 +105,18 @@ class NanoUNet(ModelMixin, ConfigMixin):
 
     def decode(self, features: Features, prompts: PromptTokens) -> Painting:
         """The way up, one row a prompt."""
-        hidden = self.mid(features.levels[-1], features.temb, prompts)
+        temb = features.temb + self._instruct(prompts)
+        hidden = self.mid(features.levels[-1], temb, prompts)
         for up, level in zip(self.up, reversed(features.levels), strict=True):
-            hidden = up(hidden, level, features.temb, prompts)
+            hidden = up(hidden, level, temb, prompts)
         hidden = F.silu(self.norm_out(hidden))
         paint = F.pixel_shuffle(self.to_paint(hidden), self.config.patch)
         return self._mix(paint, F.pixel_shuffle(self.to_query(hidden), self.config.patch), prompts)
+
+    def _instruct(self, prompts: PromptTokens) -> torch.Tensor:
+        """What the prompt asks for, its class-colour pairs left out: [N, T], added to the time embedding."""
+        words = (prompts.mask & ~prompts.colored)[..., None].to(prompts.tokens.dtype)
+        return self.instruction((prompts.tokens * words).sum(1) / words.sum(1).clamp(min=1))
 
     def forward(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor,
                 prompts: PromptTokens) -> Painting:
@@ -198,7 +205,8 @@ class _CrossAttention(nn.Module):
 
 
 def _resnet(before: int, after: int, temb: int) -> ResnetBlock2D:
-    return ResnetBlock2D(in_channels=before, out_channels=after, temb_channels=temb, groups=32)
+    return ResnetBlock2D(in_channels=before, out_channels=after, temb_channels=temb, groups=32,
+                         time_embedding_norm="scale_shift")
 
 
 def _transformer(width: int, text_dim: int | None = None) -> BasicTransformerBlock:

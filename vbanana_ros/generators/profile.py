@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vbanana_ros.errors import ModelError
@@ -45,8 +45,8 @@ def read_profile(folder: Path) -> Profile:
     if not path.exists():
         raise ModelError(f"{str(folder)!r} has no {FILE}; add a profile, or name a directory made by 'vbanana tune'")
     try:
-        profile = Profile(**json.loads(path.read_text()))
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        profile = _checked(Profile(**json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{str(path)!r} is not a profile ({error}); copy the model again") from None
     if unknown := [t for t in profile.tasks if t not in TASKS]:
         raise ModelError(f"{str(path)!r} names an unknown task {unknown[0]!r}; known are {', '.join(TASKS)}")
@@ -56,28 +56,48 @@ def read_profile(folder: Path) -> Profile:
     return profile
 
 
+def _checked(profile: Profile) -> Profile:
+    """The profile with its tasks as a tuple; raises ValueError for a value of the wrong kind."""
+    texts = (profile.name, profile.family, profile.license, profile.depth_code, profile.normals_axes, profile.about)
+    counts = (profile.area, profile.steps, profile.picture_steps)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("name, family, license, codes and about must be strings")
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ValueError("area, steps and picture_steps must be whole numbers above 0")
+    if not (isinstance(profile.tasks, list) and all(isinstance(task, str) for task in profile.tasks)):
+        raise ValueError("tasks must be a list of strings")
+    if not (isinstance(profile.sha256, dict) and all(isinstance(digest, str) for digest in profile.sha256.values())):
+        raise ValueError("sha256 must map file names to checksums")
+    return replace(profile, tasks=tuple(profile.tasks))
+
+
 def write_profile(folder: Path, profile: Profile) -> None:
     """Write the profile last, with the checksums of the weights beside it."""
-    sums = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*.safetensors"))}
+    sums = {name: _sha256(folder / name) for name in _weights(folder)}
     temporary = folder / (FILE + ".tmp")
     temporary.write_text(json.dumps(asdict(profile) | {"sha256": sums}, indent=2) + "\n")
     os.replace(temporary, folder / FILE)
 
 
 def check_weights(folder: Path, profile: Profile) -> str:
-    """Compare every weights file with its checksum; returns one SHA-256 over all of them, in hex.
+    """Compare every weights file with its checksum, where the profile has one; returns one SHA-256 over all, in hex.
 
     Raises ModelError for a missing or changed file.
     """
     whole = hashlib.sha256()
-    for name, expected in sorted(profile.sha256.items()):
+    for name in sorted({*profile.sha256, *_weights(folder)}):
         path = folder / name
-        if not path.exists():
+        if not path.is_file():
             raise ModelError(f"model file {str(path)!r} is missing; copy the model directory again")
-        if _sha256(path) != expected:
+        found = _sha256(path)
+        if found != profile.sha256.get(name, found):
             raise ModelError(f"model file {str(path)!r} is corrupt (checksum differs); copy the model directory again")
-        whole.update(expected.encode())
+        whole.update(found.encode())
     return whole.hexdigest()
+
+
+def _weights(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors"))
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def write_pngs(folder: str | Path, perceived: Perceived, stem: str, params: Para
     painted, on the generator's grid; `_painted_2` and so on where a task has several requests) and `STEM_TASK.npy`:
     depth float32 [H, W], metres (`STEM_depth_relative.npy` where it is no metres), normals float32 [H, W, 3],
     semantic and referring uint8 [H, W], instance uint16 [H, W]. `STEM_cloud.ply` where depth is metric and the
-    camera calibrated; params: its min_range, max_range and stride. Each file appears under its name only when it is
+    camera calibrated; params: see `cloud_of`. Each file appears under its name only when it is
     complete. Raises InputError where it cannot be written.
     """
     folder, paths = Path(folder), []
@@ -54,7 +55,8 @@ def write_bytes(path: Path, data: bytes) -> Path:
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise InputError(f"cannot write {path} ({error.strerror}); give another path") from None
     return path
 
@@ -70,14 +72,17 @@ def overlay(perceived: Perceived) -> np.ndarray | None:
     return cv2.addWeighted(perceived.frame.rgb, 0.5, colorize(perceived.result(task)), 0.5, 0) if task else None
 
 
-def cloud_of(perceived: Perceived, params: Params | None = None, stride: int | None = None) -> np.ndarray | None:
-    """The frame's organised cloud with rgb, and normals where asked; None without metric depth or camera."""
+def cloud_of(perceived: Perceived, params: Params | None = None) -> np.ndarray | None:
+    """The frame's organised cloud with rgb, and normals where asked; None without metric depth or camera.
+
+    params: its min_range, max_range and stride, by default those of `Params`.
+    """
     depth, normals, camera = perceived.result("depth"), perceived.result("normals"), perceived.frame.camera
     if depth is None or not depth.metric or camera is None or not camera.calibrated:
         return None
-    params = params or Params(min_range=0.0, max_range=float("inf"))
+    params = params or Params()
     return make_cloud(depth.depth, camera, perceived.frame.rgb, normals.normals if normals else None,
-                      min_range=params.min_range, max_range=params.max_range, stride=stride or params.stride)
+                      min_range=params.min_range, max_range=params.max_range, stride=params.stride)
 
 
 def to_bytes(rgb: np.ndarray) -> np.ndarray:

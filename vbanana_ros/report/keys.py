@@ -46,7 +46,8 @@ def painted_bar() -> Bar:
     paint = TASKS["depth"].encode(DepthMap(depth, depth), Request("depth"))
     colors = (255 * paint).round().astype(np.uint8)[None]
     metres = _walked(np.arange(8))
-    return Bar(colors, tuple((k / 7, f"{m:.2g}" if np.isfinite(m) else "∞") for k, m in enumerate(metres)))
+    texts = (f"{m:.{2 if m < 10 else 3}g}" if np.isfinite(m) else "∞" for m in metres)
+    return Bar(colors, tuple((k / 7, text) for k, text in enumerate(texts)))
 
 
 def color_of_depth(metres: float) -> RGB:

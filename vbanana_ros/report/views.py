@@ -60,18 +60,18 @@ def eye_at(points: np.ndarray, yaw: float, pitch: float, height: int, width: int
     turned = points[:: max(1, len(points) // 20_000)] @ rotation.T
     f = _FOCAL * height
     reach = 0.93 * np.array([width, height]) / (2 * f)
-    must = np.empty((0, 3)) if inside is None else inside @ rotation.T
+    must = np.median(turned, 0)[None] if inside is None else inside @ rotation.T
     shift = -np.median(turned, 0)
-    for _ in range(6):
-        # The least distance at which a point is within the picture; a few strays may stay outside.
-        needed, needed_too = ((np.abs(at[:, :2]) / reach).max(1) - at[:, 2] for at in (turned + shift, must + shift))
-        shift[2] += max(np.percentile(needed, 98.5), *needed_too) if len(must) else np.percentile(needed, 98.5)
-        at = turned + shift
-        at = at[at[:, 2] > 1e-6]
-        places = np.percentile(at[:, :2] / at[:, 2:], (1.5, 98.5), axis=0)
-        places = np.vstack([places, (must + shift)[:, :2] / (must + shift)[:, 2:]])
-        shift[:2] -= (places.min(0) + places.max(0)) / 2 * np.median(at[:, 2])
-    shift[2] += max(0.0, *((np.abs(at[:, :2]) / reach).max(1) - at[:, 2]).tolist()) if len(at := must + shift) else 0
+    for centred in (False, True, True, True, True):
+        if centred:
+            at = turned + shift
+            at, fixed = at[at[:, 2] > 1e-6], must + shift
+            places = np.percentile(at[:, :2] / at[:, 2:], (1.5, 98.5), axis=0)
+            places = np.vstack([places, fixed[:, :2] / fixed[:, 2:]])
+            shift[:2] -= (places.min(0) + places.max(0)) / 2 * np.median(at[:, 2])
+        # What each point wants the eye to step back until it is in the picture; a few strays may stay outside.
+        wanted, needed = ((np.abs(at[:, :2]) / reach).max(1) - at[:, 2] for at in (turned + shift, must + shift))
+        shift[2] += max(np.percentile(wanted, 98.5), needed.max())
     return Eye(rotation, shift, f, height, width)
 
 
@@ -79,7 +79,8 @@ def render_view(cloud: np.ndarray, yaw: float, pitch: float, height: int, width:
                 camera: bool = False) -> np.ndarray:
     """An organised cloud (`make_cloud`, [h, w], with rgb) -> uint8 RGB [height, width, 3].
 
-    camera: the picture shows also where the camera is, as a wire pyramid. Surfaces are seen only from the side that the camera saw, so that no ceiling hides its room.
+    camera: show also where the camera is, as a wire pyramid. Surfaces are seen only from the side that the
+    camera saw, so that no ceiling hides its room.
     """
     stride = max(1, round((cloud.size / _MOST_POINTS) ** 0.5))
     cloud = cloud[::stride, ::stride]
@@ -114,12 +115,11 @@ def _faces(xyz: np.ndarray, normal: np.ndarray, eye: np.ndarray) -> np.ndarray:
 
 
 def _difference(xyz: np.ndarray, axis: int) -> np.ndarray:
-    """Central differences two pixels wide either way, NaN at the borders: noise must not turn a surface."""
-    difference = np.full(xyz.shape, np.nan)
-    if xyz.shape[axis] > 4:
-        rows = np.moveaxis(xyz, axis, 0)
-        np.moveaxis(difference, axis, 0)[2:-2] = rows[4:] - rows[:-4]
-    return difference
+    """Differences two pixels wide either way, one-sided beside the unknown: noise must not turn a surface."""
+    rows = np.moveaxis(xyz, axis, 0)
+    before, after = np.concatenate([rows[:1]] * 2 + [rows])[:len(rows)], np.concatenate([rows] + [rows[-1:]] * 2)[2:]
+    before, after = (np.where(np.isfinite(side), side, rows) for side in (before, after))
+    return np.moveaxis(after - before, 0, axis)
 
 
 def _sizes(xyz: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:

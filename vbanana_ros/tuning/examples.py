@@ -124,7 +124,7 @@ def _instance(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
     names = {int(i): frame.objects[i].class_name for i in ids}
     there = sorted({names[int(i)] for i, n in zip(ids, counts, strict=True) if n >= MIN_SHARE * frame.instances.size})
     others = sorted({c for c in CLASSES[3:]} - set(names.values()))
-    name = _any(rng, there) if there and rng.random() < 0.9 else _any(rng, others)
+    name = _any(rng, there) if there and (not others or rng.random() < 0.9) else _any(rng, others)
     request = Request("instance", (name,), background=random_palette(1, rng)[0])
     result = instances_of(frame, name, request.background)
     labels = result.labels
@@ -193,10 +193,10 @@ _MAKERS: dict[str, Callable[[SimFrame, np.random.Generator, int], Example | None
 def augment(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What cameras do to a scene: exposure, gamma, white balance, blur, noise. uint8 in, float32 0..1 out."""
     image = rgb.astype(np.float32) / 255
-    gain = np.exp(rng.uniform(-0.5, 0.7)) * np.exp(rng.normal(0, 0.08, 3))
-    image = np.clip(image * gain.astype(np.float32), 0, 1) ** np.float32(np.exp(rng.uniform(-0.35, 0.25)))
-    if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.0)))
+    gain = np.exp(rng.uniform(-0.3, 0.4)) * np.exp(rng.normal(0, 0.05, 3))
+    image = np.clip(image * gain.astype(np.float32), 0, 1) ** np.float32(np.exp(rng.uniform(-0.2, 0.15)))
+    if rng.random() < 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 0.8)))
     if rng.random() < 0.6:
-        image = image + rng.normal(0, rng.uniform(0, 0.03), image.shape).astype(np.float32)
+        image = image + rng.normal(0, rng.uniform(0, 0.02), image.shape).astype(np.float32)
     return image.clip(0, 1)

@@ -12,7 +12,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from vbanana_ros.generators.nano import NanoPipeline
 from vbanana_ros.generators.profile import Profile, write_profile
-from vbanana_ros.tuning.tuner import NanoPainter
+from vbanana_ros.tuning.tuner import NanoPainter, read_checkpoint
 
 
 def export(painter: NanoPainter, folder: Path, area: int, about: str) -> None:
@@ -26,14 +26,17 @@ def export(painter: NanoPainter, folder: Path, area: int, about: str) -> None:
         name=folder.name, family="nano", license="Apache-2.0", area=area, steps=1, picture_steps=12, about=about,
         tasks=("depth", "normals", "semantic", "instance", "referring", "picture")))
     (part / "README.md").write_text(f"# {folder.name}\n\n{about}\n")
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        shutil.rmtree(folder)
+        os.replace(folder, old)
     os.replace(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_painter(checkpoint: Path, painter: NanoPainter) -> int:
-    """Load the averaged weights of a checkpoint into a painter; returns its step."""
-    state = torch.load(checkpoint, weights_only=True)
+    """Load the averaged weights of a checkpoint into a painter; returns its step. Raises InputError."""
+    state = read_checkpoint(checkpoint)
     with torch.no_grad():
         for parameter, shadow in zip(painter.parameters(), state["ema"]["shadow_params"], strict=True):
             parameter.copy_(shadow)

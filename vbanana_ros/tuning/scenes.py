@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vbanana_ros.errors import InputError
 from vbanana_ros.sim import Renderer, SimFrame, make_scene
 from vbanana_ros.sim.layout import SimObject
 from vbanana_ros.sim.scene import Camera
@@ -26,7 +29,7 @@ def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tupl
                   workers: int = 1) -> None:
     """Draw the views of these scenes that the folder lacks; size is (height, width), pixels."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [s for s in seeds if not scene_path(folder, s, views - 1).exists()]
+    missing = [s for s in seeds if not all(scene_path(folder, s, view).exists() for view in range(views))]
     if not missing:
         return
     chunks = [missing[i::workers * 8] for i in range(workers * 8)]
@@ -43,7 +46,7 @@ def _render(folder: Path, views: int, size: tuple[int, int], seeds: list[int]) -
 
 
 def save_frame(path: Path, frame: SimFrame) -> None:
-    """Write a view; depth and normals are rounded to half a thousandth, far below what a pixel shows."""
+    """Write a view; depth is rounded to half a thousandth of itself, normals to 1/127, below what 8 bits paint."""
     objects = [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(o).items()} for o in frame.objects]
     camera = {"position": frame.camera.position.tolist(), "axes": frame.camera.axes.tolist(),
               "fovy": frame.camera.fovy}
@@ -56,19 +59,25 @@ def save_frame(path: Path, frame: SimFrame) -> None:
 
 
 def load_frame(path: Path) -> SimFrame:
-    """Read a view that save_frame wrote."""
-    with np.load(path) as data:
-        meta = json.loads(str(data["meta"]))
-        normals = data["normals"].astype(np.float32)
-        length = np.linalg.norm(normals, axis=-1, keepdims=True)
-        instances = data["instances"].astype(np.uint16)
-        return SimFrame(
-            rgb=data["rgb"], depth=data["depth"].astype(np.float32),
-            normals=np.where(length > 0, normals / np.maximum(length, 1), np.nan),
-            classes=data["classes"], instances=np.where(instances == 255, 65535, instances).astype(np.uint16),
-            objects=[SimObject(**{k: np.array(v) if isinstance(v, list) else v for k, v in o.items()})
-                     for o in meta["objects"]],
-            K=data["K"],
-            camera=Camera(np.array(meta["camera"]["position"]), np.array(meta["camera"]["axes"]),
-                          meta["camera"]["fovy"]),
-        )
+    """Read a view that save_frame wrote; raises InputError, naming the file, where it cannot be read."""
+    try:
+        with np.load(path) as data:
+            return _frame(data, json.loads(str(data["meta"])))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"scene {str(path)!r} is broken ({' '.join(str(error).split())}); "
+                         "remove it to have it drawn anew") from None
+
+
+def _frame(data: Mapping[str, np.ndarray], meta: dict) -> SimFrame:
+    normals = data["normals"].astype(np.float32)
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    instances = data["instances"].astype(np.uint16)
+    camera = meta["camera"]
+    return SimFrame(
+        rgb=data["rgb"], depth=data["depth"].astype(np.float32),
+        normals=np.where(length > 0, normals / np.maximum(length, 1), np.nan),
+        classes=data["classes"], instances=np.where(instances == 255, 65535, instances).astype(np.uint16),
+        objects=[SimObject(**{k: np.array(v) if isinstance(v, list) else v for k, v in o.items()})
+                 for o in meta["objects"]],
+        K=data["K"], camera=Camera(np.array(camera["position"]), np.array(camera["axes"]), camera["fovy"]),
+    )

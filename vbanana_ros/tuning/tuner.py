@@ -9,6 +9,7 @@ import csv
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -19,10 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from vbanana_ros.errors import InputError
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.sim import SimFrame
 from vbanana_ros.tuning.examples import FREE, IGNORE, Example, augment, make_example
 from vbanana_ros.tuning.scenes import load_frame
+
+# So many frames in a row that cannot be read are no accident.
+MOST_BROKEN = 20
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Recipe:
 
     size: tuple[int, int] = (192, 256)
     images: int = 8
-    answers: int = 4
+    answers: int = 3
     pictures: int = 2
     most_classes: int = 8
     rate: float = 1e-3
@@ -47,7 +53,7 @@ class Recipe:
     palette: float = 0.3
     ema: float = 0.999
     mixture: dict[str, float] = field(default_factory=lambda: {
-        "depth": 1.0, "normals": 0.8, "semantic": 2.2, "instance": 0.7, "referring": 1.0})
+        "depth": 1.2, "normals": 1.0, "semantic": 1.6, "instance": 0.5, "referring": 0.6})
 
 
 class NanoPainter(nn.Module):
@@ -72,36 +78,50 @@ class NanoPainter(nn.Module):
 
 
 class Batches(Dataset):
-    """Batch number i of a run, made from the frames of a folder."""
+    """Batch number i of a run, made from the frames of a folder: a function of the seed, i and the folder.
+
+    Frames that cannot be read are left out; only a batch that met some has the key `broken`, what is wrong with each.
+    """
 
     def __init__(self, folder: Path, recipe: Recipe, tokenizer, seed: int) -> None:
         self.paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".tmp.npz"))
         if not self.paths:
-            raise FileNotFoundError(f"no scenes in {folder}")
+            raise InputError(f"no scenes in {str(folder)!r}; draw some with 'vbanana tune --data'")
         self.recipe, self.tokenizer, self.seed = recipe, tokenizer, seed
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.seed, step))
-        images, owners, examples = [], [], []
+        images, owners, examples, broken = [], [], [], []
         while len(images) < self.recipe.images:
-            frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
-            images.append(self._image(augment(frame.rgb, rng)))
-            for task in self._tasks(rng):
-                if example := make_example(task, frame, rng, self.recipe.most_classes):
-                    owners.append(len(images) - 1)
-                    examples.append(example)
-        pictures, originals = self._pictures(rng)
-        return self._collate(images, owners, examples, pictures, originals, rng)
+            frame = self._frame(rng, broken)
+            image = self._image(augment(frame.rgb, rng))
+            found = [make_example(task, frame, rng, self.recipe.most_classes) for task in self._tasks(rng)]
+            if found := [example for example in found if example]:
+                owners += [len(images)] * len(found)
+                examples += found
+                images.append(image)
+        pictures, originals = self._pictures(rng, broken)
+        batch = self._collate(images, owners, examples, pictures, originals, rng)
+        return batch | {"broken": broken} if broken else batch
+
+    def _frame(self, rng: np.random.Generator, broken: list[str]) -> SimFrame:
+        """A random frame that can be read; what is wrong with others is added to broken."""
+        for _ in range(MOST_BROKEN):
+            try:
+                return load_frame(self.paths[int(rng.integers(len(self.paths)))])
+            except InputError as error:
+                broken.append(str(error))
+        raise InputError(f"{MOST_BROKEN} scenes in a row cannot be read, such as: {broken[-1]}")
 
     def _tasks(self, rng: np.random.Generator) -> list[str]:
         names, shares = zip(*self.recipe.mixture.items(), strict=True)
-        return list(rng.choice(names, self.recipe.answers, p=np.divide(shares, sum(shares))))
+        return list(rng.choice(names, self.recipe.answers, replace=False, p=np.divide(shares, sum(shares))))
 
-    def _pictures(self, rng: np.random.Generator) -> tuple[list[Example], list[torch.Tensor]]:
+    def _pictures(self, rng: np.random.Generator, broken: list[str]) -> tuple[list[Example], list[torch.Tensor]]:
         """Text-to-image examples, then edits with the images that they edit."""
         pictures, edits, originals = [], [], []
         for _ in range(self.recipe.pictures):
-            frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
+            frame = self._frame(rng, broken)
             if rng.random() < 0.6:
                 pictures.append(make_example("picture", frame, rng))
             else:
@@ -185,7 +205,11 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
 
 def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe, seed: int = 0,
          save_every: int = 200, workers: int = 1) -> NanoPainter:
-    """Train until `steps`, from the newest checkpoint in `out` where there is one; returns the EMA weights."""
+    """Train until `steps`, from the checkpoint in `out` where there is one; returns the EMA weights.
+
+    A run that was killed at any time and started again gives the same losses and weights as one that was not.
+    Raises InputError where there are no scenes that can be read, or the checkpoint is broken.
+    """
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
     out.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(painter.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay,
@@ -196,12 +220,16 @@ def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe
     ema.to(accelerator.device)
     batches = Batches(data, recipe, painter.text_encoder.tokenizer, seed)
     loader = DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=workers)
-    with _progress() as progress, open(out / "losses.csv", "a", newline="", buffering=1) as log:
+    broken: set[str] = set()
+    with _progress() as progress, _open_log(out / "losses.csv", start) as log:
         bar = progress.add_task("tune", total=steps, completed=start, loss="")
         writer = csv.writer(log)
         for step, batch in zip(range(start, steps), loader, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, recipe)
+            for fault in sorted(set(batch.pop("broken", [])) - broken):
+                broken.add(fault)
+                progress.console.print(f"left out ({len(broken)}): {fault}", highlight=False, soft_wrap=True)
             batch = {k: v.to(accelerator.device) for k, v in batch.items()}
             with accelerator.autocast():
                 painting = model(batch)
@@ -232,10 +260,29 @@ def _save(path: Path, step: int, painter: nn.Module, optimizer, ema: EMAModel) -
     os.replace(temporary, path)
 
 
+def read_checkpoint(path: Path) -> dict:
+    """A checkpoint's `step`, `painter`, `optimizer` and `ema`, on the CPU; raises InputError where it is broken."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        return {name: state[name] for name in ("step", "painter", "optimizer", "ema")}
+    except Exception as error:  # pickle, zip and torch raise of everything over a broken file
+        reason = " ".join(str(error).split())
+        raise InputError(f"{str(path)!r} is no checkpoint of the tuner ({reason[:120]}); remove it or give another"
+                         ) from None
+
+
+def _open_log(path: Path, start: int) -> TextIO:
+    """The losses so far, without the steps after the checkpoint, which are done again."""
+    rows = path.read_text().splitlines() if path.exists() else []
+    kept = [row for row in rows if row.partition(",")[0].isdigit() and int(row.partition(",")[0]) < start]
+    path.write_text("".join(f"{row}\n" for row in kept))
+    return open(path, "a", newline="", buffering=1)
+
+
 def _resume(path: Path, painter: nn.Module, optimizer, ema: EMAModel) -> int:
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = read_checkpoint(path)
     painter.load_state_dict(state["painter"])
     optimizer.load_state_dict(state["optimizer"])
     ema.load_state_dict(state["ema"])
