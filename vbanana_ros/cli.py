@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from vbanana_ros import __version__
 from vbanana_ros.errors import InputError, VBananaError
-from vbanana_ros.params import Params, read_params, with_values
 
+# What a command needs is imported when it runs: torch alone takes seconds, and `--help` needs none of it.
 if TYPE_CHECKING:
+    from vbanana_ros.params import Params
     from vbanana_ros.perception import Frame, Perceived, Perception
 
 PICTURED = 6  # every so many frames of a bag are written as PNGs as well
@@ -24,90 +27,117 @@ DEFAULT_FOV = 60.0  # degrees, horizontal: a common RGB-D or laptop camera
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 with one line on standard error for what the user can mend."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of two programs on one core, none spins
+    logging.getLogger("vbanana_ros").addHandler(logging.NullHandler())  # what it says is in the reports
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # other libraries' advice to programmers
     try:
-        return arguments.command(arguments) or 0
+        arguments.command(arguments)
+        return 0
     except VBananaError as error:
-        print(f"vbanana: {error}", file=sys.stderr)
-        return 2
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        return _fail(f"this needs the Python module {error.name!r}; pip install 'vbanana_ros[sim,tune,bench]'")
+    except BrokenPipeError:  # as in `vbanana models | head`; what is left to flush has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the path and the disk")
     except KeyboardInterrupt:
-        print("vbanana: interrupted", file=sys.stderr)
-        return 130
+        return _fail("interrupted", 130)
+
+
+def _fail(text: str, code: int = 2) -> int:
+    print("vbanana: " + " ".join(text.split()), file=sys.stderr)
+    return code
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vbanana_ros.camera import Camera
-    from vbanana_ros.images import read_image
-    from vbanana_ros.perception import Frame
+    """Pictures; whatever can be wrong is found before the first file is written."""
     from vbanana_ros.report import Report, write_pngs
 
     params = _params(args)
-    frames = [(path, read_image(path)) for path in args.images]
+    frames = _frames(args)
     perception = _perception(params)
-    args.out.mkdir(parents=True, exist_ok=True)
     report = Report(title="vbanana run")
-    for path, rgb in frames:
-        height, width = rgb.shape[:2]
-        camera = Camera.from_file(args.camera).resized(height, width) if args.camera else Camera.from_fov(
-            width, height, args.fov)
-        perceived = perception(Frame(rgb, frame_id=path.stem, camera=camera))
-        write_pngs(args.out, perceived, path.stem, params)
+    for path, frame in zip(args.images, frames, strict=True):
+        perceived = perception(frame)
+        write_pngs(args.out, perceived, frame.frame_id, params)
         report.add(perceived)
         print(f"{path}: {perceived.timings['encode'] + perceived.timings['generate']:.0f} ms in the generator")
-    report.write(args.out / "report.html")
-    print(args.out / "report.html")
+    print(report.write(args.out / "report.html"))
+
+
+def _frames(args: argparse.Namespace) -> list[Frame]:
+    """The pictures and their camera; of several pictures of one name the second is called NAME_2."""
+    from vbanana_ros.camera import Camera
+    from vbanana_ros.images import read_image
+    from vbanana_ros.perception import Frame
+
+    known = Camera.from_file(args.camera) if args.camera else None
+    frames, used = [], Counter()
+    for path in args.images:
+        rgb = read_image(path)
+        height, width = rgb.shape[:2]
+        camera = known.resized(height, width) if known else Camera.from_fov(width, height, args.fov)
+        used[path.stem] += 1
+        name = path.stem if used[path.stem] == 1 else f"{path.stem}_{used[path.stem]}"
+        frames.append(Frame(rgb, frame_id=name, camera=camera))
+    return frames
 
 
 def _bag(args: argparse.Namespace) -> None:
-    _record(args, args.source, args.target)
+    if args.target.exists():  # before the model is loaded
+        raise InputError(f"{args.target} exists; give another name or remove it")
+    params = _params(args)
+    _record(args, args.source, args.target, params, _perception(params))
     print(args.target)
 
 
 def _demo(args: argparse.Namespace) -> None:
-    """The shipped bag through the shipped model; its earlier bag is replaced."""
+    """The shipped bag through the shipped model; of what lies there already only its earlier bag is replaced."""
     import shutil
+
+    from vbanana_ros.report import Report, write_pngs
 
     here = Path(__file__).resolve().parent / "demo"
     args.params_file = args.params_file or here / "perception.yaml"
+    params = _params(args)
+    perception = _perception(params)
+    report = Report(title="vbanana demo", shown=6)
     if not args.resume:
         for stale in ("perception_bag", "perception_bag.part"):
             shutil.rmtree(args.out / stale, ignore_errors=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    _record(args, here / "bag", args.out / "perception_bag", pictures=args.out)
-    print(f"perception bag: {args.out / 'perception_bag'}\nreport and PNGs:\n{args.out / 'report.html'}")
-
-
-def _record(args: argparse.Namespace, source: Path, target: Path, pictures: Path | None = None) -> None:
-    """A bag through perception into another bag; with pictures, a report and PNGs beside it."""
-    from rich.progress import (
-        BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn,
-    )
-
-    from vbanana_ros.bags import find_topics, process_bag
-    from vbanana_ros.report import Report, write_pngs
-
-    params = _params(args)
-    topic = args.image_topic or _choose(list(find_topics(source).images))
-    perception = _perception(params)
-    report = Report(title=str(source), shown=6) if pictures else None
 
     def keep(perceived: Perceived) -> None:
-        if report is not None and (index := report.add(perceived)) % PICTURED == 0:
-            write_pngs(pictures / "frames", perceived, f"frame_{index:04d}", params)
+        if (index := report.add(perceived)) % PICTURED == 0:
+            write_pngs(args.out / "frames", perceived, f"frame_{index:04d}", params)
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True),
-                  TimeRemainingColumn()) as progress:
+    target = args.out / "perception_bag"
+    report.failed.extend(_record(args, here / "bag", target, params, _Watched(perception, keep)))
+    print(f"perception bag: {target}\nreport and PNGs:\n{report.write(args.out / 'report.html')}")
+
+
+def _record(args: argparse.Namespace, source: Path, target: Path, params: Params,
+            perception: Perception | _Watched) -> tuple[str, ...]:
+    """A bag through perception into another bag; says how it went, and returns what was wrong with frames."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from vbanana_ros.bags import find_topics, process_bag
+
+    topic = args.image_topic or _choose(list(find_topics(source).images))
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(source.name, total=None)
         result = process_bag(
-            source, target, _Watched(perception, keep), image_topic=topic, camera_info_topic=args.camera_info_topic,
+            source, target, perception, image_topic=topic, camera_info_topic=args.camera_info_topic,
             keep_input=args.keep_input, every=args.every, start=args.start, end=args.end, resume=args.resume,
             stride=params.stride, min_range=params.min_range, max_range=params.max_range,
             progress=lambda done, total: progress.update(bar, completed=done, total=total))
     print(f"{result.frames} frames, {result.failed} failed, {result.without_cloud} without a cloud")
     for line in (*result.notes, *result.failures):
         print(f"  {line}")
-    if report is not None:
-        report.failed.extend(result.failures)
-        report.write(pictures / "report.html")
+    return result.failures
 
 
 class _Watched:
@@ -155,17 +185,20 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _models(args: argparse.Namespace) -> None:
-    from vbanana_ros.generators.load import SHIPPED
+    from vbanana_ros.generators.load import shipped
     from vbanana_ros.generators.profile import read_profile
 
-    for folder in sorted(p for p in SHIPPED.iterdir() if (p / "vbanana.json").exists()):
+    if not shipped():
+        print("no model came with this installation; make one with 'vbanana tune', or name a directory with --model")
+    for folder in shipped():
         profile = read_profile(folder)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
         print(f"{profile.name}  {profile.license}  {size:.0f} MB  {profile.steps} step  {', '.join(profile.tasks)}\n"
               f"    {profile.about}\n    {folder}")
 
 
-def _perception(params: Params):
+def _perception(params: Params) -> Perception:
+    """The requests are checked first: that takes no time, loading the model does."""
     from vbanana_ros.generators.load import load_generator
     from vbanana_ros.perception import Perception
 
@@ -174,27 +207,36 @@ def _perception(params: Params):
 
 
 def _params(args: argparse.Namespace) -> Params:
-    """The parameter file, then the flags that were given."""
+    """The parameter file, then the flags that were given; words given as flags leave the file's colours behind."""
+    from vbanana_ros.params import Params, read_params, with_values
+
     params = read_params(args.params_file) if args.params_file else Params()
     flags = {"model": args.model, "device": args.device, "seed": args.seed, "tasks": args.tasks,
              "semantic.classes": args.classes, "semantic.colors": args.colors, "semantic.background": args.background,
              "instance.classes": args.instances, "referring.expressions": args.expressions, "picture": args.picture,
-             "stride": args.stride}
+             "stride": args.stride, "steps": args.steps}
     if args.classes and not args.colors:
-        params = replace(params, semantic=replace(params.semantic, colors=()))
+        flags["semantic.colors"] = []
     if args.expressions:
-        params = replace(params, referring=replace(params.referring, colors=()))
+        flags["referring.colors"] = []
     return with_values(params, {k: v for k, v in flags.items() if v is not None}, "flags")
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong flag, as for everything else that the user can mend."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"vbanana: {message}; see '{self.prog} --help'\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vbanana", description="One image generator as a robot's perception stack.")
+    parser = _Parser(prog="vbanana", description="One image generator as a robot's perception stack.")
     parser.add_argument("--version", action="version", version=f"vbanana {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = _command(commands, "run", _run, "pictures: PNGs, .npy, .ply and a report")
     run.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    run.add_argument("-o", "--out", type=Path, default=Path("out/run"), help="folder for all of it (default %(default)s)")
+    run.add_argument("-o", "--out", type=Path, default=Path("out/run"), help="folder (default %(default)s)")
     lens = run.add_mutually_exclusive_group()
     lens.add_argument("--fov", type=_degrees, default=DEFAULT_FOV, help="horizontal, degrees (default %(default)s)")
     lens.add_argument("--camera", type=Path, help="intrinsics: ROS calibration YAML, or JSON with fx, fy, cx, cy")
@@ -207,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     _ask(bag)
 
     demo = _command(commands, "demo", _demo, "the shipped bag through the shipped model")
-    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder for all of it (default %(default)s)")
+    demo.add_argument("-o", "--out", type=Path, default=Path("out/demo"), help="folder (default %(default)s)")
     _stream(demo)
     _ask(demo)
 
@@ -251,6 +293,7 @@ def _ask(command: argparse.ArgumentParser) -> None:
     group.add_argument("--model", help="a shipped model's name, or a model directory")
     group.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     group.add_argument("--seed", type=int)
+    group.add_argument("--steps", type=_count, help="denoising steps (default: the model's own)")
     group.add_argument("--tasks", nargs="+", metavar="TASK")
     group.add_argument("--classes", nargs="+", metavar="CLASS", help="for task semantic")
     group.add_argument("--colors", nargs="+", metavar="COLOR", help="one a class: words, '#80C000', '(255, 165, 0)'")
@@ -296,5 +339,4 @@ def _size(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(main())

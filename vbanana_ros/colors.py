@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import operator
 import re
 from collections.abc import Sequence
 
@@ -49,7 +50,10 @@ def parse_color(color: str | Sequence[int]) -> RGB:
     Raises RequestError for anything else, naming the nearest word.
     """
     if not isinstance(color, str):
-        triple = tuple(int(c) for c in color)
+        try:
+            triple = tuple(operator.index(c) for c in color)
+        except TypeError:
+            triple = ()
     elif _HEX.fullmatch(text := color.strip()):
         triple = tuple(bytes.fromhex(text[1:]))
     elif match := _TUPLE.fullmatch(text):
@@ -57,8 +61,9 @@ def parse_color(color: str | Sequence[int]) -> RGB:
     elif (word := " ".join(text.lower().split())) in color_words():
         triple = color_words()[word]
     else:
-        near = difflib.get_close_matches(word, color_words(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "use a word such as 'red', '#ff8800' or '(255, 136, 0)'"
+        near = difflib.get_close_matches(word, color_words(), n=3)
+        nearest = next((w for w in near if w in _BASIC), near[0] if near else None)  # 'purple' before 'purply'
+        hint = f"did you mean {nearest!r}?" if nearest else "use a word such as 'red', '#ff8800' or '(255, 136, 0)'"
         raise RequestError(f"unknown colour {color!r}: {hint}")
     if len(triple) != 3 or not all(0 <= c <= 255 for c in triple):
         raise RequestError(f"colour {color!r} is not three numbers in 0-255")
@@ -92,21 +97,41 @@ def format_color(color: RGB, style: str = "tuple") -> str:
 
 
 def palette(n: int, taken: Sequence[RGB] = ()) -> list[RGB]:
-    """n fixed colours, each as far as can be from all before it and from those already taken."""
-    levels = np.array([0, 64, 128, 192, 255])
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3).astype(float)
-    # The cube's corners in a fixed order come first; white and black last, as they read as paper and ink.
-    chosen = [np.array(c, float) for c in taken]
+    """n fixed colours, none nearer than MIN_DISTANCE to another, to those taken, or to black, the usual background.
+
+    The pure hues come first, then their darker and paler shades, greys late and white last of all; a longer palette
+    begins with a shorter one. Raises RequestError where n is too many (some hundreds).
+    """
+    candidates, charm = _candidates()
+    nearest = np.full(len(candidates), np.inf)
     found: list[RGB] = []
-    for _ in range(n):
-        known = np.array([*chosen, (0.0, 0.0, 0.0)])
-        distance = np.linalg.norm(grid[:, None] - known[None], axis=-1).min(1)
-        best = grid[int(distance.argmax())]
-        if distance.max() < MIN_DISTANCE:
-            raise RequestError(f"no {n} colours can be told apart; ask for fewer classes at once")
-        chosen.append(best)
-        found.append(tuple(int(c) for c in best))
+    for known in [(0, 0, 0), *taken, *([None] * n)]:
+        if known is None:
+            # Beyond _FAR_ENOUGH a colour is not told apart any better, so there the more charming one is taken.
+            score = np.where(nearest >= MIN_DISTANCE, np.minimum(nearest, _FAR_ENOUGH) * charm, -1.0)
+            best = int(score.argmax())
+            if score[best] < 0:
+                raise RequestError(f"no {n} colours can be told apart; ask for fewer classes at once")
+            known = candidates[best]
+            found.append(tuple(int(c) for c in known))
+        nearest = np.minimum(nearest, np.linalg.norm(candidates - known, axis=-1))
     return found
+
+
+_FAR_ENOUGH = 140.0
+
+
+@functools.cache
+def _candidates() -> tuple[np.ndarray, np.ndarray]:
+    """The colours that a palette draws on, [N, 3], and how much each is liked: pure hues 1, white least."""
+    levels = np.array([0, 36, 73, 109, 146, 182, 219, 255])
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    # Of equals the first is taken: the best known hues.
+    first = [_BASIC[word] for word in ("red", "green", "blue", "yellow", "magenta", "cyan")]
+    candidates = np.concatenate([first, grid]).astype(float)
+    chroma = (candidates.max(1) - candidates.min(1)) / 255
+    white = (candidates == 255).all(1)
+    return candidates, np.where(white, 0.0, 0.2 + 0.8 * chroma)
 
 
 def random_palette(n: int, rng: np.random.Generator, min_distance: float = 60.0) -> list[RGB]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -68,28 +70,41 @@ class Params:
 
 
 def read_params(path: Path) -> Params:
-    """Params from a ROS parameter file (`/**` or the node's name, then `ros__parameters`).
+    """Params from a ROS parameter file: `ros__parameters` under `/**` or the node's name, in any namespace.
 
-    Raises RequestError for a file that is missing or broken, an unknown name or a value of the wrong type.
+    The node's own values win over those of `/**`. Raises RequestError for a file that is missing or broken, an
+    unknown name or a value of the wrong type or out of range.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RequestError(f"no parameter file {str(path)!r}; name one, or leave --params-file out") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"{str(path)!r} is not a parameter file: {' '.join(str(error).split())}") from None
+    sections = _sections(document)
+    if not sections:
+        raise RequestError(f"{str(path)!r} has no 'ros__parameters' under '/**' or '{NODE}', as in "
+                           "config/perception.yaml")
     values: dict[str, Any] = {}
-    for node in ("/**", NODE, "/" + NODE):
-        section = document.get(node) if isinstance(document, Mapping) else None
-        if isinstance(section, Mapping):
-            values |= _flat(section.get("ros__parameters") or {})
-    if not values:
-        raise RequestError(f"{str(path)!r} has no 'ros__parameters' under '/**' or '{NODE}'; see config/perception.yaml")
+    for section in sections:
+        values |= _flat(section)
     return with_values(Params(), values, str(path))
 
 
+def _sections(document: Any) -> list[Mapping[str, Any]]:
+    """The `ros__parameters` that are meant for our node, those of `/**` first."""
+    nodes = document if isinstance(document, Mapping) else {}
+    ours = [nodes[name] for own in ("**", NODE) for name in nodes if str(name).rpartition("/")[2] == own]
+    found = [section["ros__parameters"] for section in ours
+             if isinstance(section, Mapping) and "ros__parameters" in section]
+    return [section or {} for section in found if section is None or isinstance(section, Mapping)]
+
+
 def with_values(params: Params, values: Mapping[str, Any], source: str = "parameters") -> Params:
-    """Params with dotted names replaced, as in `{"seed": 3, "semantic.classes": ["mug"]}`; raises RequestError."""
+    """Params with dotted names replaced, as in `{"seed": 3, "semantic.classes": ["mug"]}`.
+
+    Raises RequestError for an unknown name or a value of the wrong type or out of range; source says whose.
+    """
     for name, value in values.items():
         head, _, tail = name.partition(".")
         if name in _PLAIN:
@@ -98,16 +113,29 @@ def with_values(params: Params, values: Mapping[str, Any], source: str = "parame
             part = "names" if tail == _WORDS[head] else tail
             kind = str if part == "background" else tuple
             params = replace(params, **{head: replace(getattr(params, head), **{part: _as(kind, value, name, source)})})
-        elif name not in NODE_ONLY:
-            raise RequestError(f"{source}: unknown parameter {name!r}; config/perception.yaml lists them all")
+        elif head not in NODE_ONLY:
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "config/perception.yaml lists them all"
+            raise RequestError(f"{source}: unknown parameter {name!r}; {hint}")
+    return _in_range(params, source)
+
+
+def _in_range(params: Params, source: str) -> Params:
+    for name, least in (("seed", 0), ("steps", 0), ("stride", 1), ("min_range", 0)):
+        if not getattr(params, name) >= least:
+            raise RequestError(f"{source}: {name} must be {least} or more, not {getattr(params, name)}")
+    if not params.max_range > params.min_range or math.isinf(params.min_range):
+        raise RequestError(f"{source}: max_range must be above min_range ({params.min_range}), not {params.max_range}")
     return params
 
 
 _WORDS = {"semantic": "classes", "instance": "classes", "referring": "expressions"}
 _PLAIN = {f.name: {"int": int, "float": float, "str": str}.get(f.type, tuple)
           for f in fields(Params) if f.name not in _WORDS}
+# Every name that a parameter file may use.
+NAMES = (*_PLAIN, *(f"{task}.{part}" for task, words in _WORDS.items() for part in (words, "colors", "background")))
 # Parameters of the live node that mean nothing to a file or a bag.
-NODE_ONLY = ("use_sim_time", "autostart")
+NODE_ONLY = ("use_sim_time", "autostart", "qos_overrides", "start_type_description_service")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from vbanana_ros.camera import Camera
-from vbanana_ros.errors import InputError
+from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.results import Instances, Result
 from vbanana_ros.tasks import TASKS, Request
@@ -49,7 +50,8 @@ class Perceived:
     """All answers about one frame.
 
     timings: milliseconds of each stage (`encode`, `generate`, `decode`), monotonic clock.
-    model, weights, seed, steps: provenance; weights is the SHA-256 of the model's files, in hex.
+    model, weights, seed, steps: provenance; weights is the SHA-256 of the model's files, in hex; steps are those
+    of measurements, pictures may take more.
     """
 
     frame: Frame
@@ -72,10 +74,23 @@ class Perceived:
         return next((a for a in self.answers if a.request.task == task), None)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every frame.
+
+    batches: of the requests that are painted together, their steps, their places in requests and embedded prompts.
+    """
+
+    requests: tuple[Request, ...]
+    prompts: tuple[str, ...]
+    batches: tuple[tuple[int, list[int], Any], ...]
+
+
 class Perception:
     """One generator that answers the same requests about frame after frame.
 
-    Same frame, requests, model and seed: same bytes out.
+    Same frame, requests, model and seed: same bytes out. steps: of every task; None or 0: the model's own, which
+    are more for pictures than for measurements. Raises RequestError as `ask` does.
     """
 
     def __init__(self, generator: Generator, requests: Sequence[Request], seed: int = 0,
@@ -83,25 +98,54 @@ class Perception:
         self.generator = generator
         self.seed = seed
         self.steps = steps or generator.capabilities.steps
+        self._picture_steps = steps or generator.capabilities.picture_steps
         self.ask(requests)
 
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What is asked, in the order of the answers."""
+        return self._asked.requests
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The text of each request."""
+        return self._asked.prompts
+
     def ask(self, requests: Sequence[Request]) -> None:
-        """Change what is asked, from the next frame on; prompts are embedded once, here."""
-        prompts = [TASKS[r.task].prompt(r) for r in requests]
-        embedded = self.generator.encode_prompts(prompts)
-        self.requests, self.prompts, self._embedded = tuple(requests), tuple(prompts), embedded
+        """Change what is asked, from the next frame on; prompts are embedded once, here.
+
+        Raises RequestError for no request, or a task that is unknown or not the model's; then nothing changes.
+        """
+        able = self.generator.capabilities.tasks or tuple(TASKS)
+        if not requests:
+            raise RequestError(f"nothing is asked; choose from {', '.join(able)}")
+        for request in requests:
+            if request.task not in TASKS or request.task not in able:
+                raise RequestError(f"model {self.generator.name!r} cannot do task {request.task!r}; "
+                                   f"use one of {', '.join(able)}")
+        prompts = tuple(TASKS[r.task].prompt(r) for r in requests)
+        steps = [self._picture_steps if r.task == "picture" else self.steps for r in requests]
+        places = {n: [i for i, own in enumerate(steps) if own == n] for n in sorted(set(steps))}
+        # One assignment, so that a frame in another thread sees all of the old or all of the new.
+        self._asked = _Asked(tuple(requests), prompts, tuple(
+            (n, rows, self.generator.encode_prompts([prompts[i] for i in rows])) for n, rows in places.items()))
 
     def __call__(self, frame: Frame) -> Perceived:
-        """Answer every request about a frame, in one batch of the generator."""
-        start = time.perf_counter()
+        """Answer every request about a frame, in one batch of the generator (pictures in their own).
+
+        Raises InputError for an image that the generator cannot look at.
+        """
+        asked, start = self._asked, time.perf_counter()
         image = self.generator.encode_image(frame.rgb)
         encoded = time.perf_counter()
-        painted = self.generator.generate(image, self._embedded, steps=self.steps, seed=self.seed)
+        painted: dict[int, np.ndarray] = {}
+        for steps, rows, prompts in asked.batches:
+            painted |= zip(rows, self.generator.generate(image, prompts, steps=steps, seed=self.seed), strict=True)
         generated = time.perf_counter()
         height, width = frame.rgb.shape[:2]
         answers = tuple(
-            Answer(request, prompt, TASKS[request.task].decode(rgb, request).resize(height, width), rgb)
-            for request, prompt, rgb in zip(self.requests, self.prompts, painted, strict=True)
+            Answer(request, prompt, TASKS[request.task].decode(painted[i], request).resize(height, width), painted[i])
+            for i, (request, prompt) in enumerate(zip(asked.requests, asked.prompts, strict=True))
         )
         decoded = time.perf_counter()
         timings = {"encode": 1e3 * (encoded - start), "generate": 1e3 * (generated - encoded),

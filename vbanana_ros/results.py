@@ -141,11 +141,12 @@ class Picture:
     rgb: Array
 
     def resize(self, height: int, width: int) -> Picture:
-        """The same picture on another grid; a picture has no code to protect, so this one blends."""
+        """The same picture on another grid; a picture has no code to protect, so this one blends (on the CPU)."""
         rgb = self.rgb.detach().cpu().numpy() if isinstance(self.rgb, torch.Tensor) else self.rgb
         shrinks = height * width < rgb.shape[0] * rgb.shape[1]
-        return Picture(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-                       .clip(0, 1))
+        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        resized = resized.clip(0, 1)
+        return Picture(torch.from_numpy(resized).to(self.rgb.device) if isinstance(self.rgb, torch.Tensor) else resized)
 
 
 Result = DepthMap | NormalMap | LabelMap | Instances | Picture

@@ -34,7 +34,7 @@ def load_generator(model: str | Path = "nano", device: str = "auto") -> Generato
     # Libraries raise of everything over a broken directory: OSError, KeyError, TypeError, safetensors' own.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{str(folder)!r} cannot be loaded ({reason[:160]}); copy the model directory again") from error
+        raise ModelError(f"{str(folder)!r} cannot be loaded ({reason[:160]}); copy the model again") from error
 
 
 def shipped() -> list[Path]:

@@ -122,9 +122,8 @@ class NanoGenerator:
     def load(cls, folder: Path, profile: Profile, weights: str, device: str) -> NanoGenerator:
         """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU."""
         with _silence():
-            pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True,
-                                                    torch_dtype=torch.float32 if device == "cpu" else torch.float16)
-        pipeline.to(device).set_progress_bar_config(disable=True)
+            pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True)
+            pipeline.to(device=device, dtype=torch.float32 if device == "cpu" else torch.float16)
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)
         return cls(pipeline, profile, weights)
@@ -162,7 +161,10 @@ class NanoGenerator:
         rows, cols = (max(1, round(side * scale / multiple)) for side in (height, width))
         # Rounding up both sides, or one of a sliver to 1, must not grow the area: the longer side gives way.
         most = max(1, self.profile.area // multiple**2)
-        rows, cols = (rows, max(1, min(cols, most // rows))) if rows <= cols else (max(1, min(rows, most // cols)), cols)
+        if rows <= cols:
+            cols = max(1, min(cols, most // rows))
+        else:
+            rows = max(1, min(rows, most // cols))
         return rows * multiple, cols * multiple
 
 

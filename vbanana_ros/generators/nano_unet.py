@@ -53,12 +53,12 @@ class Painting:
 class NanoUNet(ModelMixin, ConfigMixin):
     """Image, noisy sample and phrases in, the clean sample (x0) out; all RGB in -1..1.
 
-    Sides must be multiples of 4 * 2^(levels - 1).
+    Sides must be multiples of 4 * 2^(levels - 1). sharpness: how much surer than in training it picks colours in use.
     """
 
     @register_to_config
     def __init__(self, channels: tuple[int, ...] = (64, 128, 192, 256), text_dim: int = 128, patch: int = 4,
-                 key_dim: int = 16) -> None:
+                 key_dim: int = 16, sharpness: float = 8.0) -> None:
         super().__init__()
         temb = 4 * channels[0]
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -130,7 +130,8 @@ class NanoUNet(ModelMixin, ConfigMixin):
         logits = torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5
         usable = F.pad(prompts.colored & prompts.mask, (1, 0), value=True)
         logits = logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
-        weights = logits.softmax(1)
+        # In training the blend carries the gradient; in use a blend of two colours would mean neither.
+        weights = (logits if self.training else self.config.sharpness * logits).softmax(1)
         dipped = torch.einsum("nphw,npc->nchw", weights[:, 1:], 2 * prompts.colors.float() - 1)
         return Painting(weights[:, :1] * paint.float() + dipped, logits)
 

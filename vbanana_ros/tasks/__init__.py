@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from vbanana_ros.colors import RGB, check_distinct, palette, parse_color
+from vbanana_ros.colors import MIN_DISTANCE, RGB, check_distinct, palette, parse_color
 from vbanana_ros.errors import RequestError
 from vbanana_ros.tasks.base import Request, Task
 from vbanana_ros.tasks.depth import Depth
@@ -66,9 +67,8 @@ def _colored(task: str, labels: tuple[str, ...], colors: Sequence[str | Sequence
 
 
 def _free_background(colors: Sequence[RGB]) -> RGB:
-    """Black, as the paper's model paints what no class names, unless a class has it."""
-    try:
-        check_distinct(["background"] * (len(colors) + 1), [(0, 0, 0), *colors])
-    except RequestError:
-        return palette(1, taken=colors)[0]
-    return 0, 0, 0
+    """Black, as the paper's model paints what no class names, or else a colour that no class comes near."""
+    for ground in ((0, 0, 0), (255, 255, 255), (128, 128, 128)):
+        if all(math.dist(ground, color) >= MIN_DISTANCE for color in colors):
+            return ground
+    return palette(1, taken=colors)[0]

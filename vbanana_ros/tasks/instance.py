@@ -5,6 +5,7 @@ The decoder is the paper's (arXiv 2604.20329), all five steps, with its numbers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ import torch
 
 from vbanana_ros.colors import RGB, format_color
 from vbanana_ros.results import UNLABELED_16, Array, Detection, Instances
-from vbanana_ros.tasks.base import Request, as_tensor
+from vbanana_ros.tasks.base import Request, as_pixels
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,28 @@ class Instance:
         """Float RGB [H, W, 3] in 0..1 -> instances of request.labels[0], largest first.
 
         Flood filling is sequential, so it runs on the CPU; labels are uint16 (int32 for torch input).
+        Raises TypeError for integer images.
         """
         decoder = decoder or InstanceDecoder()
-        image = np.ascontiguousarray(as_tensor(rgb).cpu().numpy() * 255)
-        background = _distance(image, request.background) < decoder.tau
-        parts = _merge(_drop_halos(_flood(image, background, decoder), decoder), decoder)
+        image = np.multiply(as_pixels(rgb).reshape(rgb.shape).cpu().numpy(), 255, order="C")
+        distance = _distance(image, request.background)
+        background = distance < decoder.tau
+        free = (distance >= decoder.tau) & (distance < np.inf)  # a pixel that is no number is in nothing
+        parts = _merge(_drop_halos(_flood(image, free, decoder), decoder), decoder)
         parts.sort(key=lambda p: (-p.area, p.box))
-        labels = np.full(image.shape[:2], UNLABELED_16, np.uint16)
-        confidence = np.ones(image.shape[:2], np.float32)
+        labels = np.full(background.shape, UNLABELED_16, np.uint16)
+        # What is neither background nor in any instance is a colour that means nothing.
+        confidence = background.astype(np.float32)
         detections = []
         for i, part in enumerate(parts):
             x0, y0, x1, y1 = part.box
-            residual = _distance(image[y0:y1, x0:x1], part.color)
+            residual = _distance(image[y0:y1, x0:x1], part.color)[part.mask]
             certain = (1 - residual / (2 * decoder.tau)).clip(0, 1)
             labels[y0:y1, x0:x1][part.mask] = i
-            confidence[y0:y1, x0:x1][part.mask] = certain[part.mask]
-            detections.append(Detection(i, request.labels[0], float(certain[part.mask].mean()),
+            confidence[y0:y1, x0:x1][part.mask] = certain
+            detections.append(Detection(i, request.labels[0], float(certain.mean()),
                                         (float(x0), float(y0), float(x1 - x0), float(y1 - y0)), part.area,
                                         tuple(int(c) for c in part.color.round())))
-        # What is neither background nor in any instance is a colour that means nothing.
-        confidence[(labels == UNLABELED_16) & ~background] = 0
         if isinstance(rgb, torch.Tensor):
             return Instances(torch.from_numpy(labels.astype(np.int32)).to(rgb.device), tuple(detections),
                              torch.from_numpy(confidence).to(rgb.device))
@@ -86,7 +89,7 @@ class Instance:
 
     def encode(self, result: Instances, request: Request) -> Array:
         """Ids [H, W] -> float32 RGB [H, W, 3], each instance in its detection's colour."""
-        labels = result.labels.cpu().numpy() if isinstance(result.labels, torch.Tensor) else result.labels
+        labels = _numpy(result.labels)
         rgb = np.empty((*labels.shape, 3), np.float32)
         rgb[:] = np.divide(request.background, 255)
         for detection in result.detections:
@@ -109,57 +112,141 @@ def place_color(mask: np.ndarray, background: RGB) -> RGB:
 
 
 def merge(results: Sequence[Instances]) -> Instances:
-    """Instances of several classes on one grid as one, ids renumbered; where they overlap the surer one wins."""
-    first = results[0]
-    labels, confidence = np.array(first.labels), np.array(first.confidence)
-    detections = list(first.detections)
+    """Instances of several classes on one grid as one, ids renumbered; where they overlap the surer one wins.
+
+    Numpy arrays, or torch tensors of one device; detections keep the box and area that they had on their own.
+    """
+    device = results[0].labels.device if isinstance(results[0].labels, torch.Tensor) else None
+    labels, confidence = _numpy(results[0].labels), _numpy(results[0].confidence)
+    detections = list(results[0].detections)
     for result in results[1:]:
+        new, sure = _numpy(result.labels), _numpy(result.confidence)
         taken = labels != UNLABELED_16
-        wins = (result.labels != UNLABELED_16) & (~taken | (result.confidence > confidence))
+        wins = (new != UNLABELED_16) & (~taken | (sure > confidence))
         # Background counts as sure only where every class agrees that it is background.
-        agreed = np.where(taken, confidence, np.minimum(confidence, result.confidence))
-        labels = np.where(wins, result.labels + len(detections), labels).astype(np.uint16)
-        confidence = np.where(wins, result.confidence, agreed)
+        agreed = np.where(taken, confidence, np.minimum(confidence, sure))
+        labels = np.where(wins, new + len(detections), labels).astype(labels.dtype)
+        confidence = np.where(wins, sure, agreed)
         detections += [replace(d, id=d.id + len(detections)) for d in result.detections]
-    return Instances(labels, tuple(detections), confidence)
+    if device is None:
+        return Instances(labels, tuple(detections), confidence)
+    return Instances(torch.from_numpy(labels).to(device), tuple(detections), torch.from_numpy(confidence).to(device))
+
+
+def _numpy(array: Array) -> np.ndarray:
+    return array.cpu().numpy() if isinstance(array, torch.Tensor) else array
 
 
 def _distance(image: np.ndarray, color: Sequence[float]) -> np.ndarray:
-    difference = image - np.asarray(color, np.float32)
-    return np.sqrt(np.einsum("...c,...c->...", difference, difference))
+    """Euclidean distance of each pixel of float32 [h, w, 3] from a colour: float32 [h, w]."""
+    return _length(cv2.subtract(image, (*map(float, color), 0.0)))
 
 
-def _flood(image: np.ndarray, background: np.ndarray, decoder: InstanceDecoder) -> list[_Part]:
-    """Steps 2 and 3: from each seed in raster order all connected pixels within tau of the SEED's colour."""
-    height, width = image.shape[:2]
-    smallest = decoder.min_area * height * width
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """Euclidean length along the last axis of float32 [h, w, 3]: float32 [h, w]."""
+    return cv2.sqrt(cv2.transform(cv2.multiply(vectors, vectors), _SUM))
+
+
+_SUM = np.ones((1, 3), np.float32)
+
+
+def _flood(image: np.ndarray, free: np.ndarray, decoder: InstanceDecoder) -> list[_Part]:
+    """Steps 2 and 3: from each seed in raster order all connected free pixels within tau of the SEED's colour.
+
+    A fill never leaves its connected region, so regions are independent of one another, and those smaller than the
+    smallest instance need no filling at all. That rids a noisy picture of its many specks at once: first here, then
+    in what each fill leaves over.
+    """
+    smallest = decoder.min_area * free.size
+    parts, regions = [], []
+    for corner, mask in _regions(free, (0, 0), smallest):
+        regions += _smooth_regions(image, mask, corner, decoder.tau, smallest)
+    while regions:
+        (x, y), mask = regions.pop()
+        crop = image[y:y + mask.shape[0], x:x + mask.shape[1]]
+        found, left = _fill(crop, mask, decoder.tau, smallest)
+        parts += [_part((x + x0, y + y0), m, crop[y0:y0 + m.shape[0], x0:x0 + m.shape[1]]) for (x0, y0), m in found]
+        regions += _regions(left, (x, y), smallest)
+    # In the order of their seeds, which are their first pixels: merging depends on it.
+    return sorted(parts, key=lambda p: (p.box[1], p.box[0] + int(p.mask[0].argmax())))
+
+
+_Region = tuple[tuple[int, int], np.ndarray]  # the corner (x, y) where it lies, and its mask
+
+
+def _regions(mask: np.ndarray, corner: tuple[int, int], smallest: float) -> list[_Region]:
+    """The 4-connected regions of a mask that are not smaller than `smallest` pixels, each cropped to its box."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
+    return [((corner[0] + x, corner[1] + y), labels[y:y + h, x:x + w] == i)
+            for i, (x, y, w, h, area) in enumerate(stats.tolist()) if i and area >= smallest]
+
+
+def _smooth_regions(image: np.ndarray, mask: np.ndarray, corner: tuple[int, int], tau: float,
+                    smallest: float) -> list[_Region]:
+    """A region cut where neighbours are over 2 tau apart: no fill, all within tau of its seed, can hold both."""
+    height, width = mask.shape
+    crop = image[corner[1]:corner[1] + height, corner[0]:corner[0] + width]
+    # Pixels on the even places of a grid of twice the size, the links between them on the odd.
+    grid = np.zeros((2 * height - 1, 2 * width - 1), bool)
+    grid[::2, ::2] = mask
+    for link, a, b in ((grid[::2, 1::2], np.s_[:, :-1], np.s_[:, 1:]), (grid[1::2, ::2], np.s_[:-1], np.s_[1:])):
+        if link.size:
+            link[:] = mask[a] & mask[b] & (_length(crop[a] - crop[b]) <= 2 * tau * _SLACK)
+    found = (((x // 2, y // 2), m[y % 2::2, x % 2::2]) for (x, y), m in _regions(grid, (0, 0), smallest))
+    return [((corner[0] + x, corner[1] + y), np.ascontiguousarray(m)) for (x, y), m in found
+            if np.count_nonzero(m) >= smallest]
+
+
+# Tests that only narrow the search down are this much wider than tau, so that rounding takes nothing away.
+_SLACK = 1.001
+
+
+def _fill(image: np.ndarray, free: np.ndarray, tau: float, smallest: float) -> tuple[list[_Region], np.ndarray]:
+    """Fills from seeds in raster order until a quarter of the free pixels is used up: the large, and what is left free.
+
+    Then, and not after every fill, it pays to look for regions again that have become too small to matter.
+    """
     # OpenCV's mask has a border of one pixel; what is set in it is never filled again.
-    taken = np.zeros((height + 2, width + 2), np.uint8)
+    taken = np.ones((free.shape[0] + 2, free.shape[1] + 2), np.uint8)
     inner = taken[1:-1, 1:-1]
-    inner[background] = 1
-    parts, row = [], 0
+    np.logical_not(free, out=inner, casting="unsafe")
     flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | (2 << 8)
-    bounds = (decoder.tau,) * 3
-    while row < height:
+    bounds = (tau * _SLACK,) * 3
+    found: list[_Region] = []
+    row, budget = 0, np.count_nonzero(free) / 4
+    while budget > 0:
         column = int(inner[row].argmin())
         if inner[row, column]:
             row += 1
             continue
-        _, _, _, (x0, y0, w, h) = cv2.floodFill(image, taken, (column, row), 0, bounds, bounds, flags)
+        count, _, _, (x0, y0, w, h) = cv2.floodFill(image, taken, (column, row), 0, bounds, bounds, flags)
+        if count == 1 < smallest:  # a lone pixel: common in noise, so it is worth a shortcut
+            inner[row, column] = 1
+            budget -= 1
+            continue
         crop = np.s_[y0:y0 + h, x0:x0 + w]
-        # floodFill compares channel by channel; the ball of radius tau lies inside that cube, so the part of
-        # the filled region that is both in the ball and connected to the seed is the exact answer.
         filled = inner[crop] == 2
-        mask = filled & (_distance(image[crop], image[row, column]) <= decoder.tau)
-        if w * h > 1:
-            _, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-            mask = components == components[row - y0, column - x0]
+        mask = _ball(image[crop], filled, (column - x0, row - y0), image[row, column], tau)
         inner[crop][filled] = 0
         inner[crop][mask] = 1
-        area = int(np.count_nonzero(mask))
+        area = np.count_nonzero(mask)
+        budget -= area
         if area >= smallest:
-            parts.append(_part((x0, y0), mask, image[crop]))
-    return parts
+            found.append(((x0, y0), mask))
+    return found, inner == 0
+
+
+def _ball(image: np.ndarray, filled: np.ndarray, seed: tuple[int, int], color: np.ndarray, tau: float) -> np.ndarray:
+    """What is left of OpenCV's fill, which compares channel by channel, by the true distance from the seed's colour.
+
+    The ball of radius tau lies inside the cube, so the pixels of the fill that are in the ball and connected to the
+    seed are the exact answer.
+    """
+    mask = filled & (_distance(image, color) <= tau)
+    if np.array_equal(mask, filled):
+        return mask
+    _, components = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    return components == components[seed[1], seed[0]]
 
 
 def _part(corner: tuple[int, int], mask: np.ndarray, image: np.ndarray) -> _Part:
@@ -167,7 +254,8 @@ def _part(corner: tuple[int, int], mask: np.ndarray, image: np.ndarray) -> _Part
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     crop = np.s_[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
     box = (corner[0] + cols[0], corner[1] + rows[0], corner[0] + cols[-1] + 1, corner[1] + rows[-1] + 1)
-    return _Part(tuple(int(c) for c in box), mask[crop], image[mask].mean(0), int(np.count_nonzero(mask)))
+    mean = cv2.mean(image, mask.view(np.uint8))[:3]
+    return _Part(tuple(int(c) for c in box), mask[crop], np.array(mean), int(np.count_nonzero(mask)))
 
 
 def _drop_halos(parts: list[_Part], decoder: InstanceDecoder) -> list[_Part]:
@@ -175,7 +263,7 @@ def _drop_halos(parts: list[_Part], decoder: InstanceDecoder) -> list[_Part]:
     kernel = np.ones((3, 3), np.uint8)
 
     def core(part: _Part) -> int:
-        eroded = cv2.erode(part.mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        eroded = cv2.erode(part.mask.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return int(np.count_nonzero(eroded))
 
     return [p for p in parts if core(p) >= decoder.min_core * p.area]
@@ -199,7 +287,7 @@ def _merge(parts: list[_Part], decoder: InstanceDecoder) -> list[_Part]:
 
 
 def _are_one(a: _Part, b: _Part, decoder: InstanceDecoder) -> bool:
-    if np.linalg.norm(a.color - b.color) > decoder.tau:
+    if math.dist(a.color, b.color) > decoder.tau:
         return False
     return _box_area(_hull(a.box, b.box)) <= decoder.merge_box * (_box_area(a.box) + _box_area(b.box))
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import torch
 
 from vbanana_ros.results import Array, NormalMap
-from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_tensor, confidence_of, like
-
-# Painted channel c = (1 + s n) / 2, with n in the optical frame (x right, y down, z forward): x is flipped by
-# the code, y and z by the change of frame, so all three signs are negative.
-_SIGN = -1.0
+from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, confidence_of, like
 
 
 class Normals:
-    """`normals`: RGB <-> unit vectors in the camera's optical frame."""
+    """`normals`: RGB <-> unit vectors in the camera's optical frame.
+
+    A channel is `(1 - n) / 2` with n in the optical frame (x right, y down, z forward): x is flipped by the code,
+    y and z by the change of frame, so all three signs are negative.
+    """
 
     name = "normals"
 
@@ -27,18 +27,22 @@ class Normals:
     def decode(self, rgb: Array, request: Request, max_residual: float = MAX_RESIDUAL) -> NormalMap:
         """Float RGB [H, W, 3] in 0..1 -> unit normals; vectors too far from unit length are NaN.
 
-        The legal colours are a sphere of radius 127.5 (0-255 scale), so the residual is | |n| - 1 | * 127.5.
+        The legal colours are a sphere of radius 127.5 (0-255 scale), so the residual is | |n| - 1 | * 127.5;
+        beyond max_residual it is too far. Raises TypeError for integer images.
         """
-        tensor = as_tensor(rgb)
-        normals = (1 - 2 * tensor).reshape(-1, 3)
-        length = (normals * normals).sum(-1).sqrt_()
-        residual = (length - 1).abs_().mul_(127.5)
-        scale = (1 / length).masked_fill_(~(residual <= max_residual), torch.nan)
-        normals = normals.mul_(scale[:, None]).reshape(tensor.shape)
-        confidence = confidence_of(residual, max_residual).nan_to_num_(0).reshape(tensor.shape[:2])
-        return NormalMap(like(normals, rgb), like(confidence, rgb))
+        pixels = as_pixels(rgb)
+        normals, confidence = pixels.new_empty(len(pixels), 3), pixels.new_empty(len(pixels))
+        for block in blocks(pixels):
+            n = torch.mul(pixels[block].T, -2, out=pixels.new_empty(3, block.stop - block.start)).add_(1)
+            x, y, z = n
+            length = (x * x).addcmul_(y, y).addcmul_(z, z).sqrt_()
+            residual = (length - 1).abs_().mul_(127.5)
+            scale = length.reciprocal_().masked_fill_(~(residual <= max_residual), torch.nan)
+            torch.mul(n, scale, out=normals[block].T)
+            confidence[block] = confidence_of(residual, max_residual)
+        return NormalMap(like(normals.reshape(rgb.shape), rgb), like(confidence.reshape(rgb.shape[:2]), rgb))
 
     def encode(self, result: NormalMap, request: Request) -> Array:
-        """Unit normals -> float32 RGB [H, W, 3] in 0..1; NaN is painted mid-gray, which is no normal."""
+        """Unit normals [H, W, 3] -> float32 RGB [H, W, 3] in 0..1; NaN is painted mid-gray, which is no normal."""
         normals = as_tensor(result.normals).nan_to_num(0.0)
-        return like(((1 + _SIGN * normals) / 2).clamp_(0, 1), result.normals)
+        return like(((1 - normals) / 2).clamp_(0, 1), result.normals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vbanana_ros.results import Array, Picture
-from vbanana_ros.tasks.base import Request, as_tensor, like
+from vbanana_ros.tasks.base import Request, as_pixels, like
 
 
 class PictureTask:
@@ -16,8 +16,8 @@ class PictureTask:
         return request.text
 
     def decode(self, rgb: Array, request: Request) -> Picture:
-        """Float RGB [H, W, 3], clamped to 0..1."""
-        return Picture(like(as_tensor(rgb).clamp(0, 1), rgb))
+        """Float RGB [H, W, 3], clamped to 0..1. Raises TypeError for integer images."""
+        return Picture(like(as_pixels(rgb).clamp(0, 1).reshape(rgb.shape), rgb))
 
     def encode(self, result: Picture, request: Request) -> Array:
         """Float32 RGB [H, W, 3] in 0..1."""

@@ -13,10 +13,11 @@ class Referring(Semantic):
     name = "referring"
 
     def prompt(self, request: Request) -> str:
-        """The paper's prose form."""
-        parts = [f"the {text.removeprefix('the ')} is rendered in {format_color(color, 'word')}"
-                 for text, color in zip(request.labels, request.colors, strict=True)]
+        """The paper's prose form: the first expression "is rendered in" its colour, the others "is in" theirs."""
+        pairs = [*zip(request.labels, request.colors, strict=True)]
         if request.background is not None:
-            parts.append(f"the background is rendered in {format_color(request.background, 'word')}")
-        sentence = ", ".join(parts)
+            pairs.append(("background", request.background))
+        verbs = ["is rendered in", *["is in"] * len(pairs)]
+        sentence = ", ".join(f"the {text.removeprefix('the ')} {verb} {format_color(color, 'word')}"
+                             for (text, color), verb in zip(pairs, verbs, strict=False))
         return f"A segmentation map image. {sentence[:1].upper()}{sentence[1:]}."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
-from vbanana_ros.colors import format_color
+from vbanana_ros.colors import RGB, format_color
 from vbanana_ros.results import UNLABELED_8, Array, LabelMap
-from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_tensor, confidence_of, like
+from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, blocks, confidence_of, like
 
 
 class Semantic:
@@ -23,22 +25,25 @@ class Semantic:
                 "{" + ", ".join(pairs) + "}")
 
     def decode(self, rgb: Array, request: Request, max_residual: float = MAX_RESIDUAL) -> LabelMap:
-        """Float RGB [H, W, 3] in 0..1 -> the class of the nearest colour at each pixel.
+        """Float RGB [H, W, 3] in 0..1 -> the class of the nearest colour at each pixel; of equals the first.
 
         UNLABELED where the background is nearest, or no colour is within max_residual (0-255 scale).
+        Raises TypeError for integer images.
         """
-        tensor = as_tensor(rgb)
-        legal = [*request.colors, *([request.background] if request.background is not None else [])]
-        targets = torch.tensor(legal, dtype=torch.float32, device=tensor.device) / 255
-        # |x - c|^2 = |x|^2 + (|c|^2 - 2 x.c): the first term is the same for all classes of a pixel.
-        flat = tensor.reshape(-1, 3)
-        score = torch.addmm((targets * targets).sum(-1), flat, targets.T, alpha=-2)
-        nearest, labels = score.min(-1)
-        residual = (nearest + (flat * flat).sum(-1)).clamp_(min=0).sqrt_().mul_(255)
-        known = (residual <= max_residual) & (labels < len(request.colors))
-        labels = labels.to(torch.uint8).masked_fill_(~known, UNLABELED_8).reshape(tensor.shape[:2])
-        confidence = confidence_of(residual, max_residual).nan_to_num_(0).reshape(tensor.shape[:2])
-        return LabelMap(like(labels, rgb), request.labels, request.colors, like(confidence, rgb))
+        pixels = as_pixels(rgb)
+        labels = torch.empty(len(pixels), dtype=torch.uint8, device=pixels.device)
+        confidence, unlabeled = pixels.new_empty(len(pixels)), pixels.new_tensor(UNLABELED_8)
+        legal = dict(enumerate(request.colors))
+        if request.background is not None:
+            legal[UNLABELED_8] = request.background
+        for block in blocks(pixels):
+            nearest, residual = _nearest(pixels[block], legal)
+            known = torch.le(residual, max_residual, out=torch.empty_like(residual))
+            labels[block] = torch.lerp(unlabeled, nearest, known)
+            confidence[block] = confidence_of(residual, max_residual)
+        shape = rgb.shape[:2]
+        return LabelMap(like(labels.reshape(shape), rgb), request.labels, request.colors,
+                        like(confidence.reshape(shape), rgb))
 
     def encode(self, result: LabelMap, request: Request) -> Array:
         """Labels [H, W] -> float32 RGB [H, W, 3]; UNLABELED in the background's colour, else black."""
@@ -48,3 +53,23 @@ class Semantic:
         if request.colors:
             table[:len(request.colors)] = torch.tensor(request.colors, dtype=torch.float32, device=labels.device) / 255
         return like(table[labels], result.labels)
+
+
+def _nearest(rgb: torch.Tensor, legal: Mapping[int, RGB]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colours [N, 3] -> the label of the nearest legal colour (as a float) and its distance (0-255), both [N].
+
+    legal: colour of each label, labels ascending.
+    """
+    planes = torch.mul(rgb.T, 255, out=rgb.new_empty(3, len(rgb)))
+    labels, (nearest, square, offset) = rgb.new_zeros(len(rgb)), rgb.new_empty(3, len(rgb))
+    nearest.fill_(torch.inf)
+    for label, color in legal.items():
+        torch.sub(planes[0], color[0], out=square).square_()
+        for plane, c in zip(planes[1:], color[1:], strict=True):
+            torch.sub(plane, c, out=offset)
+            square.addcmul_(offset, offset)
+        # The 0 or 1 of the comparison as a float, times a label higher than all before it: far faster than a bool mask.
+        closer = torch.lt(square, nearest, out=offset).mul_(label)
+        torch.maximum(labels, closer, out=labels)
+        torch.minimum(nearest, square, out=nearest)
+    return labels, nearest.sqrt_()

@@ -24,7 +24,8 @@ def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, i
     """Train `nano` on `scenes` scenes kept in `data`; checkpoint, losses and `model` go to `out`.
 
     size: (height, width), pixels, multiples of 32. images: in a batch. start: a checkpoint to start from.
-    Raises InputError where scenes would reach into the held-out seeds, or start is missing.
+    Raises InputError where scenes would reach into the held-out seeds, or start or the checkpoint in `out` is
+    missing or broken; SimError where scenes are to be drawn and there is no OpenGL.
     """
     if scenes > HELD_OUT:
         raise InputError(f"{scenes} scenes reach into the held-out seeds; ask for at most {HELD_OUT}")

@@ -218,7 +218,10 @@ def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe
     start = _resume(out / "checkpoint.pt", painter, optimizer, ema)
     model, optimizer = accelerator.prepare(painter, optimizer)
     ema.to(accelerator.device)
+    model.train()
     batches = Batches(data, recipe, painter.text_encoder.tokenizer, seed)
+    if start < steps:
+        batches[start]  # in this process, where a folder of nothing but broken scenes is one clear error
     loader = DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=workers)
     broken: set[str] = set()
     with _progress() as progress, _open_log(out / "losses.csv", start) as log:

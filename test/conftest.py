@@ -1,0 +1,98 @@
+"""What several tests need: a tiny nano model, a generator that knows the answers, a frame with ground truth."""
+
+import numpy as np
+import pytest
+import torch
+
+from vbanana_ros.generators.base import Capabilities
+from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.nano_text import NanoTextEncoder
+from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.tasks import TASKS
+
+
+def tiny_painter(seed=0):
+    """Nano with the fewest channels that have every kind of block; random weights. Sizes in multiples of 16."""
+    from vbanana_ros.tuning.tuner import NanoPainter
+    from vbanana_ros.tuning.vocabulary import VOCABULARY
+
+    torch.manual_seed(seed)
+    return NanoPainter(NanoTextEncoder(VOCABULARY, dim=32), NanoUNet(channels=(32, 32, 32), text_dim=32, key_dim=8))
+
+
+class Oracle:
+    """A generator that paints the truth: for each prompt what its task's `encode` makes of the result."""
+
+    name, weights = "oracle", "0" * 64
+
+    def __init__(self, truth, tasks=()):
+        self.capabilities = Capabilities(1, 1 << 30, 16, 1, 4, True, False, "Apache-2.0", tasks)
+        self.painted = {TASKS[r.task].prompt(r): np.asarray(TASKS[r.task].encode(t, r)) for r, t in truth}
+        self.calls = []
+
+    def encode_prompts(self, texts):
+        self.calls.append(("encode_prompts", len(texts)))
+        return tuple(texts)
+
+    def encode_image(self, rgb):
+        self.calls.append(("encode_image", rgb.shape))
+        return rgb
+
+    def generate(self, image, prompts, steps=1, seed=0):
+        self.calls.append(("generate", len(prompts), steps))
+        return np.stack([self.painted[prompt] for prompt in prompts])
+
+    def warm_up(self, sizes, batches):
+        pass
+
+
+@pytest.fixture(scope="session")
+def painter():
+    """Makes tiny painters: `painter(seed)`."""
+    return tiny_painter
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """Makes generators that know the answers: `oracle([(request, result), ...])`."""
+    return Oracle
+
+
+@pytest.fixture(scope="session")
+def nano_folder(tmp_path_factory):
+    """A model directory of a tiny nano; it paints 48x64. Copy it before changing it."""
+    from vbanana_ros.tuning.export import export
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    export(tiny_painter(), folder, area=48 * 64, about="A tiny model with random weights.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano(nano_folder):
+    """The tiny nano, loaded."""
+    return load_generator(nano_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def sim_frame():
+    """A made-up view, 48x64: wall above floor, a red and a blue box, a green ball, nothing in one corner."""
+    from vbanana_ros.sim import CLASSES, SimFrame, SimObject
+    from vbanana_ros.sim.scene import Camera
+
+    rows = np.mgrid[:48, :64][0]
+    depth = np.where(rows < 24, 4.0, 96 / (rows + 1.0)).astype(np.float32)
+    normals = np.where((rows < 24)[..., None], np.float32([0, 0, -1]), np.float32([0, -1, 0])).astype(np.float32)
+    classes = np.where(rows < 24, CLASSES.index("wall"), CLASSES.index("floor")).astype(np.uint8)
+    instances = np.full((48, 64), 65535, np.uint16)
+    things = [("box", "red", np.s_[16:36, 6:20], 1.5), ("box", "blue", np.s_[10:20, 40:50], 3.0),
+              ("ball", "green", np.s_[30:42, 44:58], 1.0)]
+    objects = []
+    for i, (name, colour, where, distance) in enumerate(things):
+        depth[where], classes[where], instances[where] = distance, CLASSES.index(name), i
+        normals[where] = np.float32([0.6, 0, -0.8])
+        objects.append(SimObject(i, name, colour, "medium", np.array([i, distance, 0.5]), np.full(3, 0.5 / (1 + i))))
+    depth[:4, :4], normals[:4, :4], classes[:4, :4] = np.inf, np.nan, 255
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    return SimFrame(rgb, depth, normals, classes, instances, objects, np.diag([60.0, 60, 1]),
+                    Camera(np.zeros(3), np.eye(3), 45.0))

@@ -1,0 +1,126 @@
+"""Nano: the way down once a frame, prompts embedded once, a diffusers pipeline that survives its disk."""
+
+import copy
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from PIL import Image
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.nano import CACHED, NanoPipeline
+
+FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def counted(nano, monkeypatch):
+    """How often the ways down and up and the text encoder ran, since the test began."""
+    calls = Counter()
+
+    def counting(name, inner):
+        def call(*args, **options):
+            calls[name] += 1
+            return inner(*args, **options)
+        return call
+    unet, text = nano.pipeline.unet, nano.pipeline.text_encoder
+    monkeypatch.setattr(unet, "encode", counting("encode", unet.encode))
+    monkeypatch.setattr(unet, "decode", counting("decode", unet.decode))
+    monkeypatch.setattr(text, "forward", counting("embed", text.forward))
+    return calls
+
+
+def test_the_way_down_runs_once_a_frame(nano, counted):
+    prompts = nano.encode_prompts(["a", "b", "c"])
+    image = nano.encode_image(FRAME)
+    for _ in range(2):
+        nano.generate(image, prompts)
+    assert counted["encode"] == 1 and counted["decode"] == 2
+
+
+def test_prompts_are_embedded_once_and_not_hoarded(nano, counted):
+    for _ in range(3):
+        nano.encode_prompts(["something new", "and newer"])
+    assert counted["embed"] == 1
+    for i in range(CACHED + 1):
+        nano.encode_prompts([f"query {i}"])
+    assert nano._embed.cache_info().currsize == CACHED
+
+
+def test_batches_are_no_larger_than_allowed(nano, monkeypatch):
+    rows = []
+    inner = nano.pipeline.paint
+    monkeypatch.setattr(nano.pipeline, "paint", lambda image, prompts, *rest: (
+        rows.append(len(prompts.tokens)), inner(image, prompts, *rest))[1])
+    nano.generate(nano.encode_image(FRAME), nano.encode_prompts(["a"] * 35))
+    assert rows == [16, 16, 3]
+
+
+def test_one_step_about_an_image_knows_no_seed(nano):
+    image, prompts = nano.encode_image(FRAME), nano.encode_prompts(["a"])
+    assert np.array_equal(nano.generate(image, prompts, seed=1), nano.generate(image, prompts, seed=2))
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [
+    (480, 640, (192, 256)), (640, 480, (256, 192)), (720, 1280, (160, 288)), (2, 1, (288, 160)),
+    (1, 10_000, (32, 1536)),
+])
+def test_sizes_of_the_default_profile(nano, monkeypatch, height, width, expected):
+    monkeypatch.setattr(nano, "profile", replace(nano.profile, area=192 * 256))
+    monkeypatch.setattr(nano, "capabilities", replace(nano.capabilities, size_multiple=32))
+    assert nano.size(height, width) == expected
+
+
+def test_a_colour_of_the_prompt_is_painted_exactly_where_it_is_chosen(nano):
+    """The painter mixes its own paint with the prompt's colours; a sure choice gives the very colour."""
+    unet, prompts = nano.pipeline.unet, nano.encode_prompts(["the cat is <10, 200, 30>."])
+    with torch.no_grad():
+        painting = unet._mix(torch.zeros(1, 3, 2, 2), torch.zeros(1, 8, 2, 2), prompts)
+        logits = torch.full_like(painting.logits, -1e4)
+        logits[:, -1] = 1e4
+        weights = logits.softmax(1)
+    color = torch.einsum("nphw,npc->nchw", weights[:, 1:], prompts.colors)
+    assert torch.allclose(color[0, :, 0, 0] * 255, torch.tensor([10.0, 200.0, 30.0]))
+    assert painting.logits.shape == (1, 1 + prompts.tokens.shape[1], 2, 2)
+
+
+def test_it_is_a_diffusers_pipeline(nano_folder, tmp_path):
+    pipe = NanoPipeline.from_pretrained(nano_folder, local_files_only=True)
+    size = {"height": 48, "width": 64}
+    picture = pipe("the cat is red.", image=Image.fromarray(FRAME), **size).images[0]
+    assert isinstance(picture, Image.Image) and picture.size == (64, 48)
+    assert len(pipe(["a", "b"], num_inference_steps=2, **size).images) == 2
+    array = pipe("the cat is red.", image=FRAME, output_type="np", **size).images
+    assert array.dtype == np.float32 and np.abs(array[0] * 255 - np.asarray(picture)).max() < 1
+    with pytest.raises(InputError, match="multiples of 16"):
+        pipe("a", height=50, width=64)
+
+    pipe.save_pretrained(tmp_path)
+    again = NanoPipeline.from_pretrained(tmp_path)
+    assert isinstance(again.scheduler, FlowMatchEulerDiscreteScheduler)
+    for name in ("unet", "text_encoder"):
+        first, second = getattr(pipe, name).state_dict(), getattr(again, name).state_dict()
+        assert first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    # Weights read in place lie otherwise in memory, which moves the last bit.
+    assert np.allclose(array, again("the cat is red.", image=FRAME, output_type="np", **size).images, atol=1e-6)
+
+
+def test_two_copies_paint_the_same_bytes(nano, nano_folder):
+    other = load_generator(nano_folder, "cpu")
+    first, second = (g.generate(g.encode_image(FRAME), g.encode_prompts(["the cat is red."])) for g in (nano, other))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_half_precision_paints_the_same(nano):
+    """What a GPU runs; here on the CPU."""
+    pipeline = copy.deepcopy(nano.pipeline)
+    asked = {"prompt": "the cat is red.", "image": FRAME, "height": 48, "width": 64, "output_type": "np"}
+    exact = pipeline(**asked).images
+    pipeline.to(torch.float16)
+    half, several = pipeline(**asked).images, pipeline(**asked, num_inference_steps=2).images
+    assert half.dtype == np.float32 and np.abs(half - exact).max() < 0.02
+    assert np.isfinite(several).all()

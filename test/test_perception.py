@@ -1,0 +1,183 @@
+"""Perception: every request answered on the frame's grid, in order, or nothing changed."""
+
+import numpy as np
+import pytest
+
+from vbanana_ros.errors import InputError, RequestError
+from vbanana_ros.generators.load import load_generator, shipped
+from vbanana_ros.params import Params
+from vbanana_ros.perception import Frame, Perception
+from vbanana_ros.results import (
+    UNLABELED_8,
+    UNLABELED_16,
+    DepthMap,
+    Detection,
+    Instances,
+    LabelMap,
+    NormalMap,
+    Picture,
+)
+from vbanana_ros.tasks import Request, make_request
+
+H, W = 24, 32  # the generator's grid; frames have twice as many rows and columns
+FRAME = Frame(np.zeros((2 * H, 2 * W, 3), np.uint8), stamp=7, frame_id="optical")
+SURE = np.ones((H, W), np.float32)
+
+
+def instances(name, where, color):
+    labels = np.full((H, W), UNLABELED_16, np.uint16)
+    labels[where] = 0
+    return Instances(labels, (Detection(0, name, 1.0, (0, 0, 1, 1), 1, color),), SURE)
+
+
+def truths():
+    """Every task's request and what is true of the frame."""
+    labels = np.full((H, W), UNLABELED_8, np.uint8)
+    labels[:H // 2], labels[H // 2:, :W // 2] = 0, 1
+    normals = np.tile(np.float32([0, 0, -1]), (H, W, 1))
+    semantic, referring = make_request("semantic", ["wall", "mug"]), make_request("referring", ["the mug", "the wall"])
+    return [
+        (make_request("instance", ["mug"]), instances("mug", np.s_[2:10, 2:12], (200, 30, 40))),
+        (make_request("depth"), DepthMap(np.linspace(0.5, 8, H * W, dtype=np.float32).reshape(H, W), SURE)),
+        (semantic, LabelMap(labels, semantic.labels, semantic.colors, SURE)),
+        (make_request("instance", ["box"]), instances("box", np.s_[14:22, 20:30], (20, 30, 240))),
+        (make_request("normals"), NormalMap(normals, SURE)),
+        (referring, LabelMap(labels, referring.labels, referring.colors, SURE)),
+        (make_request("picture", text="a sunset"), Picture(np.full((H, W, 3), 0.25, np.float32))),
+    ]
+
+
+@pytest.fixture
+def generator(oracle):
+    return oracle(truths())
+
+
+@pytest.fixture
+def perceived(generator):
+    return Perception(generator, [request for request, _ in truths()], seed=3)(FRAME)
+
+
+def test_answers_keep_the_order_of_the_requests(perceived):
+    assert [a.request for a in perceived.answers] == [request for request, _ in truths()]
+    assert perceived.answers[6].prompt == "a sunset" and perceived.answers[0].painted.shape == (H, W, 3)
+
+
+def test_results_are_the_truth_on_the_frames_grid(perceived):
+    """By nearest neighbour, two pixels of the frame for one of the generator's."""
+    for (request, truth), answer in zip(truths(), perceived.answers, strict=True):
+        field = {"depth": "depth", "normals": "normals", "picture": "rgb"}.get(request.task, "labels")
+        found, expected = getattr(answer.result, field), getattr(truth, field)
+        assert found.shape[:2] == (2 * H, 2 * W)
+        assert np.allclose(found, expected.repeat(2, 0).repeat(2, 1), rtol=1e-3, atol=1e-3), request.task
+
+
+def test_instances_of_several_classes_become_one(perceived):
+    merged = perceived.result("instance")
+    assert [(d.id, d.name) for d in merged.detections] == [(0, "mug"), (1, "box")]
+    assert merged.labels[8, 8] == 0 and merged.labels[40, 50] == 1 and merged.labels[0, 0] == UNLABELED_16
+    assert merged.detections[0].box == (4, 4, 20, 16)
+
+
+def test_what_was_not_asked_is_none(generator):
+    perceived = Perception(generator, [make_request("depth")])(FRAME)
+    assert perceived.result("normals") is None and perceived.answer("normals") is None
+    assert perceived.answer("depth").result is perceived.result("depth")
+
+
+def test_timings_and_provenance(perceived):
+    assert list(perceived.timings) == ["encode", "generate", "decode"]
+    assert all(ms >= 0 for ms in perceived.timings.values())
+    assert (perceived.model, perceived.weights, perceived.seed, perceived.steps) == ("oracle", "0" * 64, 3, 1)
+    assert perceived.frame is FRAME
+
+
+def test_one_batch_a_frame_and_prompts_embedded_once(generator):
+    perception = Perception(generator, [request for request, _ in truths()[:6]])
+    perception(FRAME), perception(FRAME)
+    assert generator.calls == [("encode_prompts", 6), *[("encode_image", FRAME.rgb.shape), ("generate", 6, 1)] * 2]
+
+
+def test_pictures_take_the_models_steps_for_pictures(generator):
+    Perception(generator, [request for request, _ in truths()])(FRAME)
+    assert generator.calls[-2:] == [("generate", 6, 1), ("generate", 1, 4)]
+
+
+def test_steps_of_the_user_count_for_all(generator):
+    perception = Perception(generator, [request for request, _ in truths()], steps=2)
+    assert perception(FRAME).steps == 2 and generator.calls[-1] == ("generate", 7, 2)
+
+
+@pytest.mark.parametrize("bad", [
+    [Request("smell")], [make_request("depth"), Request("smell")], [], [make_request("picture", text="x")],
+    [Request("instance")],
+])
+def test_a_bad_request_changes_nothing(oracle, bad):
+    perception = Perception(oracle(truths(), tasks=("depth", "semantic", "instance")), [make_request("depth")])
+    before = perception.requests, perception.prompts
+    with pytest.raises((RequestError, ValueError)):
+        perception.ask(bad)
+    assert (perception.requests, perception.prompts) == before
+    assert perception(FRAME).result("depth") is not None
+
+
+def test_what_the_model_cannot_do_is_named(oracle):
+    with pytest.raises(RequestError, match="model 'oracle' cannot do task 'normals'; use one of depth"):
+        Perception(oracle(truths(), tasks=("depth",)), [make_request("normals")])
+
+
+def test_a_failing_generator_leaves_the_old_requests(generator, monkeypatch):
+    perception = Perception(generator, [make_request("depth")])
+
+    def fail(texts):
+        raise RequestError("too long")
+    monkeypatch.setattr(generator, "encode_prompts", fail)
+    with pytest.raises(RequestError):
+        perception.ask([make_request("normals")])
+    assert [r.task for r in perception.requests] == ["depth"] and perception(FRAME).result("normals") is None
+
+
+def test_ask_counts_from_the_next_frame_on(generator):
+    perception = Perception(generator, [make_request("depth")])
+    perception.ask([make_request("normals")])
+    assert [a.request.task for a in perception(FRAME).answers] == ["normals"]
+
+
+@pytest.mark.parametrize(("shape", "kind"), [
+    ((0, 5, 3), np.uint8), ((5, 5), np.uint8), ((5, 5, 4), np.uint8), ((5, 5, 3), np.float32),
+])
+def test_a_frame_is_an_rgb_image(shape, kind):
+    with pytest.raises(InputError, match=r"uint8 \[H, W, 3\]"):
+        Frame(np.zeros(shape, kind))
+
+
+def test_same_in_same_bytes_out(nano):
+    frame = Frame(np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8))
+    perception = Perception(nano, Params().requests())
+    first, second = perception(frame), perception(frame)
+    for a, b in zip(first.answers, second.answers, strict=True):
+        assert a.painted.tobytes() == b.painted.tobytes()
+        assert a.result.confidence.tobytes() == b.result.confidence.tobytes()
+        assert a.result.confidence.shape == (40, 70)
+
+
+@pytest.mark.skipif("nano" not in [p.name for p in shipped()], reason="no model is shipped with this checkout")
+def test_the_shipped_model_on_the_demos_first_frame():
+    """Depth within a factor of two of the truth, everything on the frame's grid."""
+    from pathlib import Path
+
+    import vbanana_ros
+    from vbanana_ros.bags import read_frames
+    from vbanana_ros.params import read_params
+
+    demo = Path(vbanana_ros.__file__).parent / "demo"
+    frame = next(read_frames(demo / "bag")).frame
+    perception = Perception(load_generator("nano", "cpu"), read_params(demo / "perception.yaml").requests())
+    perceived = perception(frame)
+    shape = frame.rgb.shape[:2]
+    depth, normals = perceived.result("depth").depth, perceived.result("normals").normals
+    assert depth.shape == shape and np.isfinite(depth).mean() > 0.8
+    assert 0.5 * 2.96 < np.median(depth[np.isfinite(depth)]) < 2 * 2.96  # the truth is 2.96 m
+    assert normals.shape == (*shape, 3) and np.isfinite(normals[..., 0]).mean() > 0.8
+    for task in ("semantic", "instance", "referring"):
+        assert perceived.result(task).labels.shape == shape
+    assert (perceived.result("semantic").labels != UNLABELED_8).mean() > 0.2

@@ -1,0 +1,71 @@
+"""Scenes on disk: what is written is read again, what is broken is named."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.tuning import scenes
+from vbanana_ros.tuning.scenes import load_frame, render_scenes, save_frame, scene_path
+
+
+def test_round_trip(tmp_path, sim_frame):
+    path = scene_path(tmp_path, 12, 3)
+    save_frame(path, sim_frame)
+    again = load_frame(path)
+    for name in ("rgb", "classes", "instances", "K"):
+        assert np.array_equal(getattr(again, name), getattr(sim_frame, name)), name
+        assert getattr(again, name).dtype == getattr(sim_frame, name).dtype
+    assert np.allclose(again.depth, sim_frame.depth, rtol=1e-3) and again.depth.dtype == np.float32
+    assert np.allclose(again.normals, sim_frame.normals, atol=0.01, equal_nan=True)
+    assert np.allclose(np.linalg.norm(again.normals[5:], axis=-1), 1, atol=1e-5)
+    for mine, theirs in zip(again.objects, sim_frame.objects, strict=True):
+        assert all(np.array_equal(getattr(mine, f.name), getattr(theirs, f.name)) for f in fields(mine))
+    assert np.array_equal(again.camera.axes, sim_frame.camera.axes) and again.camera.fovy == 45.0
+    assert [p.name for p in tmp_path.iterdir()] == ["0000012_3.npz"]
+
+
+def broken(path, sim_frame, how):
+    save_frame(path, sim_frame)
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif how == "damaged":
+        path.write_bytes(path.read_bytes()[:300] + b"x" * 64 + path.read_bytes()[364:])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "incomplete":
+        np.savez(path, rgb=sim_frame.rgb)
+    elif how == "foreign":
+        path.write_bytes(b"no zip at all")
+
+
+@pytest.mark.parametrize("how", ["cut", "damaged", "empty", "incomplete", "foreign"])
+def test_a_broken_scene_is_named(tmp_path, sim_frame, how):
+    path = scene_path(tmp_path, 0, 0)
+    broken(path, sim_frame, how)
+    with pytest.raises(InputError, match=r"scene .*0000000_0.npz.* is broken .*remove it"):
+        load_frame(path)
+
+
+def test_only_what_lacks_is_drawn(tmp_path, sim_frame, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(scenes, "ProcessPoolExecutor", SameProcess)
+    monkeypatch.setattr(scenes, "_render", lambda folder, views, size, seeds: drawn.extend(seeds))
+    for seed, views in ((0, 2), (1, 1), (3, 2)):
+        for view in range(views):
+            save_frame(scene_path(tmp_path, seed, view), sim_frame)
+    save_frame(scene_path(tmp_path, 2, 1), sim_frame)
+    render_scenes(tmp_path, range(4), views=2)
+    assert sorted(drawn) == [1, 2]
+
+
+class SameProcess:
+    def __init__(self, workers):
+        self.map = map
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass

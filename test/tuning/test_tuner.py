@@ -1,0 +1,203 @@
+"""The tuner: hand-computed losses, runs that go on where they were killed, exports that load."""
+
+import csv
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.nano_text import NanoTextEncoder
+from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.tuning import tuner
+from vbanana_ros.tuning.examples import FREE, IGNORE
+from vbanana_ros.tuning.export import export, load_painter
+from vbanana_ros.tuning.scenes import save_frame, scene_path
+from vbanana_ros.tuning.tune import HELD_OUT, tune_nano
+from vbanana_ros.tuning.tuner import Batches, NanoPainter, Recipe, learning_rate, palette_loss, read_checkpoint, tune
+from vbanana_ros.tuning.vocabulary import VOCABULARY
+
+TINY = Recipe(size=(32, 32), images=2, answers=2, pictures=1, warmup=2)
+
+
+@pytest.fixture
+def data(tmp_path, sim_frame):
+    """A folder of three scenes."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for seed in range(3):
+        save_frame(scene_path(folder, seed, 0), replace(sim_frame, rgb=np.roll(sim_frame.rgb, seed, 0)))
+    return folder
+
+
+def logged(out):
+    with open(out / "losses.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_palette_loss_by_hand():
+    """One coloured phrase in column 2 (1 is a phrase without colour); three free pixels, one in the colour."""
+    a = 0.7
+    logits = torch.tensor([0.0, -torch.inf, a]).reshape(1, 3, 1, 1).expand(1, 3, 1, 5).clone()
+    choice = torch.tensor([[[FREE, FREE, FREE, 0, IGNORE]]])
+    free, colored = math.log(1 + math.exp(a)), math.log(1 + math.exp(-a))
+    w_free, w_colored = math.sqrt(5 / 3), math.sqrt(5)
+    expected = (3 * w_free * free + w_colored * colored) / (3 * w_free + w_colored)
+    assert palette_loss(logits, choice, torch.tensor([[False, True]])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_palette_loss_without_colours_is_zero():
+    choice = torch.full((2, 3, 3), FREE)
+    assert palette_loss(torch.randn(2, 2, 3, 3), choice, torch.zeros(2, 1, dtype=torch.bool)) == 0
+
+
+def test_palette_loss_weight_is_capped():
+    logits = torch.zeros(1, 2, 100, 100, requires_grad=True)
+    choice = torch.full((1, 100, 100), FREE)
+    choice[0, 0, 0] = 0
+    loss = palette_loss(logits, choice, torch.tensor([[True]]))
+    loss.backward()
+    free, colored = logits.grad[0, 0, 5, 5].abs(), logits.grad[0, 0, 0, 0].abs()
+    assert colored / free == pytest.approx(15 / math.sqrt(1e4 / 9999), rel=1e-3)
+
+
+def test_learning_rate_warms_up_stays_and_falls():
+    recipe = Recipe(rate=2.0, warmup=10, decay=0.5)
+    rates = [learning_rate(step, 100, recipe) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == rates[49] == 2.0
+    assert rates[75] == pytest.approx(1.0) and rates[99] == pytest.approx(0.04)
+    assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) <= 0.2 + 1e-9
+
+
+def test_a_batch_is_a_function_of_seed_and_step(data):
+    tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
+    first, again, other = Batches(data, TINY, tokenizer, 1), Batches(data, TINY, tokenizer, 1), Batches(data, TINY,
+                                                                                                       tokenizer, 2)
+    again[0], again[7]
+    assert same(first[3], again[3])
+    assert not same(first[3], first[4]) and not same(first[3], other[3])
+
+
+def test_a_batch_fits_together(data):
+    tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
+    for step in range(8):
+        batch = Batches(data, replace(TINY, pictures=2), tokenizer, 0)[step]
+        n, rows = len(batch["owner"]), len(batch["ids"])
+        assert rows == n + 2 == len(batch["text_sample"]) + len(batch["edit_sample"]) + n
+        assert len(batch["edit_image"]) == len(batch["edit_sample"]) == len(batch["edit_time"])
+        assert batch["images"].shape == (2, 3, 32, 32) and batch["owner"].unique().tolist() == [0, 1]
+        assert batch["targets"].shape == (rows, 3, 32, 32) and batch["targets"].abs().max() <= 1
+        assert batch["choice"].shape == (rows, 32, 32) and batch["choice"].dtype == torch.int64
+        # No row chooses a colour that its prompt does not have.
+        chosen = batch["choice"].masked_fill(batch["choice"] >= FREE, -1).amax((1, 2))
+        assert (chosen < batch["colored"].sum(1)).all()
+
+
+def test_a_killed_run_goes_on_exactly_where_it_was(data, tmp_path, painter, monkeypatch):
+    whole = tune(painter(1), data, tmp_path / "a", 5, TINY, save_every=2, workers=0)
+
+    class Killed(Exception):
+        pass
+
+    inner, seen = tuner.losses, []
+
+    def dies(*args):
+        seen.append(None)
+        if len(seen) == 4:
+            raise Killed
+        return inner(*args)
+    monkeypatch.setattr(tuner, "losses", dies)
+    with pytest.raises(Killed):
+        tune(painter(1), data, tmp_path / "b", 5, TINY, save_every=2, workers=0)
+    assert [row[0] for row in logged(tmp_path / "b")] == ["0", "1", "2"]  # one more than the checkpoint has
+    monkeypatch.setattr(tuner, "losses", inner)
+    resumed = tune(painter(9), data, tmp_path / "b", 5, TINY, save_every=2, workers=0)
+    assert logged(tmp_path / "a") == logged(tmp_path / "b") and len(logged(tmp_path / "a")) == 5
+    assert same(whole.state_dict(), resumed.state_dict())
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last(data, tmp_path, painter, monkeypatch):
+    tune(painter(), data, tmp_path, 2, TINY, save_every=2, workers=0)
+
+    def dies(state, path):
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tune(painter(), data, tmp_path, 4, TINY, save_every=2, workers=0)
+    assert read_checkpoint(tmp_path / "checkpoint.pt")["step"] == 2
+
+
+def test_a_broken_checkpoint_is_named(data, tmp_path, painter):
+    for content in (b"", b"no pickle", b"PK\x03\x04"):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(InputError, match="checkpoint.pt.*is no checkpoint"):
+            tune(painter(), data, tmp_path, 2, TINY, workers=0)
+
+
+def test_a_broken_scene_is_left_out_counted_and_named(data, tmp_path, painter, capfd):
+    (data / "0000001_0.npz").write_bytes(b"broken")
+    tune(painter(), data, tmp_path / "out", 3, TINY, workers=0)
+    said = capfd.readouterr().out
+    assert said.count("left out (1)") == 1 and "0000001_0.npz" in said.replace("\n", "")
+    assert len(logged(tmp_path / "out")) == 3
+
+
+def test_nothing_but_broken_scenes_ends_the_run(data, tmp_path, painter):
+    for path in data.iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(InputError, match="20 scenes in a row cannot be read, such as: scene .*npz"):
+        tune(painter(), data, tmp_path / "out", 3, TINY, workers=0)
+    with pytest.raises(InputError, match="no scenes in"):
+        tune(painter(), tmp_path, tmp_path / "out", 3, TINY, workers=0)
+
+
+def test_one_scene_can_be_learnt(data, tmp_path, painter):
+    recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=0, rate=5e-3, warmup=5,
+                    mixture={"depth": 1.0, "normals": 1.0})
+    tune(painter(), data, tmp_path / "out", 40, recipe, workers=0)
+    rgb = [float(row[1].removeprefix("rgb=")) for row in logged(tmp_path / "out")]
+    assert np.mean(rgb[-5:]) < 0.5 * np.mean(rgb[:5])
+
+
+def test_the_default_model_is_small_on_disk_and_paints_the_same_in_fp16(tmp_path):
+    torch.manual_seed(0)
+    full = NanoPainter(NanoTextEncoder(VOCABULARY), NanoUNet()).eval()
+    (tmp_path / "nano").mkdir()
+    (tmp_path / "nano" / "stale").touch()
+    export(full, tmp_path / "nano", area=32 * 32, about="Random.")
+    assert sum(p.stat().st_size for p in (tmp_path / "nano").rglob("*")) <= 40e6
+    assert [p.name for p in tmp_path.iterdir()] == ["nano"] and not (tmp_path / "nano" / "stale").exists()
+    generator = load_generator(tmp_path / "nano", "cpu")
+    assert generator.name == "nano" and "Random." in (tmp_path / "nano" / "README.md").read_text()
+    frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    prompts = ["Paint the depth.", "the cat is red."]
+    painted = generator.generate(generator.encode_image(frame), generator.encode_prompts(prompts))
+    with torch.no_grad():
+        image = torch.from_numpy(frame).permute(2, 0, 1)[None] / 127.5 - 1
+        tokens = full.text_encoder(**full.text_encoder.tokenizer(prompts))
+        exact = full.unet(image.expand(2, -1, -1, -1), torch.zeros(2, 3, 32, 32), torch.ones(2), tokens).rgb
+    exact = (exact / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    assert np.abs(painted - exact).max() < 0.01
+
+
+def test_the_averaged_weights_of_a_checkpoint_can_be_loaded(data, tmp_path, painter):
+    tuned = tune(painter(1), data, tmp_path, 3, TINY, workers=0)
+    other = painter(2)
+    assert load_painter(tmp_path / "checkpoint.pt", other) == 3
+    assert same(tuned.state_dict(), other.state_dict())
+
+
+def test_tune_nano_refuses_what_it_must_not_touch(tmp_path):
+    options = {"steps": 1, "size": (32, 32), "images": 1, "rate": 1e-3}
+    with pytest.raises(InputError, match="held-out seeds"):
+        tune_nano(tmp_path, tmp_path, scenes=HELD_OUT + 1, **options)
+    with pytest.raises(InputError, match="no checkpoint .*gone.pt"):
+        tune_nano(tmp_path, tmp_path, scenes=1, start=tmp_path / "gone.pt", **options)
