@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -57,6 +58,8 @@ def _run(args: argparse.Namespace) -> None:
     from vbanana_ros.report import Report, write_pngs
 
     params = _params(args)
+    if not args.images:
+        return _paint(args.out, params)
     frames = _frames(args)
     perception = _perception(params)
     report = Report(title="vbanana run")
@@ -66,6 +69,24 @@ def _run(args: argparse.Namespace) -> None:
         report.add(perceived)
         print(f"{path}: {perceived.timings['encode'] + perceived.timings['generate']:.0f} ms in the generator")
     print(report.write(args.out / "report.html"))
+
+
+def _paint(out: Path, params: Params) -> None:
+    """A picture from text alone."""
+    import cv2
+
+    from vbanana_ros.generators.load import load_generator
+    from vbanana_ros.report.files import write_bytes
+    from vbanana_ros.tasks import TASKS, make_request
+
+    if not params.picture:
+        raise InputError("no image given; name one, or paint from text alone with --picture 'a red ball on a table'")
+    request = make_request("picture", text=params.picture)
+    generator = load_generator(params.model, params.device)
+    painted = generator.generate(None, generator.encode_prompts([TASKS["picture"].prompt(request)]),
+                                 steps=params.steps or generator.capabilities.picture_steps, seed=params.seed)
+    rgb = (255 * TASKS["picture"].decode(painted[0], request).rgb).round().astype("uint8")
+    print(write_bytes(out / "picture.png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()))
 
 
 def _frames(args: argparse.Namespace) -> list[Frame]:
@@ -122,18 +143,27 @@ def _record(args: argparse.Namespace, source: Path, target: Path, params: Params
             perception: Perception | _Watched) -> tuple[str, ...]:
     """A bag through perception into another bag; says how it went, and returns what was wrong with frames."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vbanana_ros.bags import find_topics, process_bag
 
     topic = args.image_topic or _choose(list(find_topics(source).images))
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(source.name, total=None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+               TimeRemainingColumn())
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True,
+                  disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(source.name, total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            rate = f"{done / (time.monotonic() - start):.1f} frames/s"
+            progress.update(bar, completed=done, total=total, rate=rate)
+
         result = process_bag(
             source, target, perception, image_topic=topic, camera_info_topic=args.camera_info_topic,
             keep_input=args.keep_input, every=args.every, start=args.start, end=args.end, resume=args.resume,
             stride=params.stride, min_range=params.min_range, max_range=params.max_range,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total))
+            progress=show)
     print(f"{result.frames} frames, {result.failed} failed, {result.without_cloud} without a cloud")
     for line in (*result.notes, *result.failures):
         print(f"  {line}")
@@ -235,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = _command(commands, "run", _run, "pictures: PNGs, .npy, .ply and a report")
-    run.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    run.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="none: paint --picture from text alone")
     run.add_argument("-o", "--out", type=Path, default=Path("out/run"), help="folder (default %(default)s)")
     lens = run.add_mutually_exclusive_group()
     lens.add_argument("--fov", type=_degrees, default=DEFAULT_FOV, help="horizontal, degrees (default %(default)s)")

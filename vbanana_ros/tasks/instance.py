@@ -186,13 +186,14 @@ def _smooth_regions(image: np.ndarray, mask: np.ndarray, corner: tuple[int, int]
     """A region cut where neighbours are over 2 tau apart: no fill, all within tau of its seed, can hold both."""
     height, width = mask.shape
     crop = image[corner[1]:corner[1] + height, corner[0]:corner[0] + width]
-    # Pixels on the even places of a grid of twice the size, the links between them on the odd.
+    # Pixels on the even places of a grid of twice the size, the links between them on the odd: so a region, and its
+    # box, begins and ends with a pixel.
     grid = np.zeros((2 * height - 1, 2 * width - 1), bool)
     grid[::2, ::2] = mask
     for link, a, b in ((grid[::2, 1::2], np.s_[:, :-1], np.s_[:, 1:]), (grid[1::2, ::2], np.s_[:-1], np.s_[1:])):
         if link.size:
             link[:] = mask[a] & mask[b] & (_length(crop[a] - crop[b]) <= 2 * tau * _SLACK)
-    found = (((x // 2, y // 2), m[y % 2::2, x % 2::2]) for (x, y), m in _regions(grid, (0, 0), smallest))
+    found = (((x // 2, y // 2), m[::2, ::2]) for (x, y), m in _regions(grid, (0, 0), smallest))
     return [((corner[0] + x, corner[1] + y), np.ascontiguousarray(m)) for (x, y), m in found
             if np.count_nonzero(m) >= smallest]
 

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.sim import Renderer, SimFrame, make_scene
@@ -32,9 +34,10 @@ def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tupl
     missing = [s for s in seeds if not all(scene_path(folder, s, view).exists() for view in range(views))]
     if not missing:
         return
-    chunks = [missing[i::workers * 8] for i in range(workers * 8)]
+    chunks = [missing[i:i + 16] for i in range(0, len(missing), 16)]
     with ProcessPoolExecutor(workers) as pool:
-        list(pool.map(partial(_render, folder, views, size), chunks))
+        drawn = pool.map(partial(_render, folder, views, size), chunks)
+        list(track(drawn, "draw scenes", total=len(chunks), console=Console(stderr=True)))
 
 
 def _render(folder: Path, views: int, size: tuple[int, int], seeds: list[int]) -> None:
