@@ -198,7 +198,7 @@ def test_bad_bags(refused, nano_folder, tmp_path):
 
 def test_tune_and_evaluate_say_what_is_wrong(refused, tmp_path):
     assert "held-out" in refused("tune", "--out", tmp_path / "out", "--scenes", "2000000")
-    assert "no checkpoint" in refused("tune", "--out", tmp_path / "out", "--start", tmp_path / "gone.pt")
+    assert "no model directory" in refused("tune", "--out", tmp_path / "out", "--start", tmp_path / "gone")
     assert "HxW" in refused("tune", "--out", tmp_path / "out", "--size", "100x100")
     assert "no model directory" in refused("evaluate", "--model", tmp_path / "gone")
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from vbanana_ros.errors import InputError
+from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.tuning import tuner
 from vbanana_ros.tuning.examples import FREE, IGNORE
-from vbanana_ros.tuning.export import export, load_painter
+from vbanana_ros.tuning.export import export
 from vbanana_ros.tuning.scenes import save_frame, scene_path
-from vbanana_ros.tuning.tune import HELD_OUT, tune_nano
+from vbanana_ros.tuning.tune import HELD_OUT, _painter, tune_nano
 from vbanana_ros.tuning.tuner import Batches, NanoPainter, Recipe, learning_rate, palette_loss, read_checkpoint, tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
 
@@ -188,16 +188,17 @@ def test_the_default_model_is_small_on_disk_and_paints_the_same_in_fp16(tmp_path
     assert np.abs(painted - exact).max() < 0.01
 
 
-def test_the_averaged_weights_of_a_checkpoint_can_be_loaded(data, tmp_path, painter):
-    tuned = tune(painter(1), data, tmp_path, 3, TINY, workers=0)
-    other = painter(2)
-    assert load_painter(tmp_path / "checkpoint.pt", other) == 3
-    assert same(tuned.state_dict(), other.state_dict())
+def test_tuning_starts_from_a_model(painter, tmp_path):
+    export(painter(1), tmp_path / "model", area=32 * 32, about="tiny")
+    started = _painter(str(tmp_path / "model"))
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in started.parameters())
+    for ours, theirs in zip(started.parameters(), painter(1).parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-3)
 
 
 def test_tune_nano_refuses_what_it_must_not_touch(tmp_path):
     options = {"steps": 1, "size": (32, 32), "images": 1, "rate": 1e-3}
     with pytest.raises(InputError, match="held-out seeds"):
         tune_nano(tmp_path, tmp_path, scenes=HELD_OUT + 1, **options)
-    with pytest.raises(InputError, match="no checkpoint .*gone.pt"):
-        tune_nano(tmp_path, tmp_path, scenes=1, start=tmp_path / "gone.pt", **options)
+    with pytest.raises(ModelError, match="no model directory .*gone"):
+        tune_nano(tmp_path, tmp_path, scenes=1, start=str(tmp_path / "gone"), **options)

@@ -7,12 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
-import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from vbanana_ros.generators.nano import NanoPipeline
 from vbanana_ros.generators.profile import Profile, write_profile
-from vbanana_ros.tuning.tuner import NanoPainter, read_checkpoint
+from vbanana_ros.tuning.tuner import NanoPainter
 
 
 def export(painter: NanoPainter, folder: Path, area: int, about: str) -> None:
@@ -32,12 +31,3 @@ def export(painter: NanoPainter, folder: Path, area: int, about: str) -> None:
         os.replace(folder, old)
     os.replace(part, folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def load_painter(checkpoint: Path, painter: NanoPainter) -> int:
-    """Load the averaged weights of a checkpoint into a painter; returns its step. Raises InputError."""
-    state = read_checkpoint(checkpoint)
-    with torch.no_grad():
-        for parameter, shadow in zip(painter.parameters(), state["ema"]["shadow_params"], strict=True):
-            parameter.copy_(shadow)
-    return state["step"]

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from vbanana_ros.errors import InputError
+from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
-from vbanana_ros.tuning.export import export, load_painter
+from vbanana_ros.tuning.export import export
 from vbanana_ros.tuning.scenes import render_scenes
 from vbanana_ros.tuning.tuner import NanoPainter, Recipe, tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
@@ -20,24 +21,28 @@ HELD_OUT = 1_000_000
 
 
 def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, int], images: int, rate: float,
-              start: Path | None = None, seed: int = 0) -> None:
+              start: str | None = None, seed: int = 0) -> None:
     """Train `nano` on `scenes` scenes kept in `data`; checkpoint, losses and `model` go to `out`.
 
-    size: (height, width), pixels, multiples of 32. images: in a batch. start: a checkpoint to start from.
-    Raises InputError where scenes would reach into the held-out seeds, or start or the checkpoint in `out` is
-    missing or broken; SimError where scenes are to be drawn and there is no OpenGL.
+    size: (height, width), pixels, multiples of 32. images: in a batch. start: the model to start from,
+    by name or directory. Raises InputError where scenes would reach into the held-out seeds, or the checkpoint in
+    `out` is broken; ModelError for start; SimError where scenes are to be drawn and there is no OpenGL.
     """
     if scenes > HELD_OUT:
         raise InputError(f"{scenes} scenes reach into the held-out seeds; ask for at most {HELD_OUT}")
-    if start is not None and not start.exists():
-        raise InputError(f"no checkpoint {str(start)!r} to start from; check the path")
-    render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
     torch.manual_seed(seed)
-    painter = NanoPainter(NanoTextEncoder(VOCABULARY), NanoUNet())
-    if start is not None:
-        load_painter(start, painter)
+    painter = _painter(start)
+    render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
     recipe = Recipe(size=size, images=images, pictures=max(1, images // 4), rate=rate)
     tune(painter, data, out, steps, recipe, seed)
     export(painter, out / "model", area=size[0] * size[1],
-           about=f"Trained from scratch on simulated scenes, one step, {steps} batches of {images} images at "
+           about=f"Trained on simulated scenes for one step, at last {steps} batches of {images} images at "
                  f"{size[1]}x{size[0]}. For scenes like those; real scenes want a real generator.")
+
+
+def _painter(start: str | None) -> NanoPainter:
+    """New weights, or those of a model."""
+    if start is None:
+        return NanoPainter(NanoTextEncoder(VOCABULARY), NanoUNet())
+    pipeline = load_generator(start, "cpu").pipeline
+    return NanoPainter(pipeline.text_encoder, pipeline.unet).requires_grad_(True)
