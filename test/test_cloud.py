@@ -138,6 +138,12 @@ def test_ply_that_cannot_be_written_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
+def test_ply_below_a_file_is_an_input_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot write"):
+        write_ply(tmp_path / "file" / "cloud.ply", make_cloud(DEPTH, CAMERA))
+
+
 def test_points_agree_with_open3d():
     o3d = pytest.importorskip("open3d")
     image = o3d.geometry.RGBDImage.create_from_color_and_depth(

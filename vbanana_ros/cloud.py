@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -100,6 +101,7 @@ def write_ply(path: str | Path, cloud: np.ndarray) -> int:
         part.write_bytes(header.encode("ascii") + vertices.tobytes())
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a parent that is a file would hide what is wrong
+            part.unlink()
         raise InputError(f"cannot write {path} ({error.strerror}); give another path") from None
     return len(points)
