@@ -14,7 +14,7 @@ from vbanana_ros.sim.expressions import sightings
 from vbanana_ros.sim.furniture import STUFF
 from vbanana_ros.tasks import make_request
 from vbanana_ros.tasks.instance import InstanceDecoder
-from vbanana_ros.tuning.examples import instances_of
+from vbanana_ros.tuning.examples import choose_classes, instances_of
 
 FIRST_SEED = 9_000_000  # training keeps below 1 000 000
 MOST_CLASSES, MOST_EXPRESSIONS = 8, 3
@@ -38,7 +38,7 @@ def questions(frame: SimFrame, rng: np.random.Generator) -> Iterator[Question]:
     sure = np.ones(frame.depth.shape, np.float32)
     yield Question(make_request("depth"), DepthMap(frame.depth, sure))
     yield Question(make_request("normals"), NormalMap(frame.normals, sure))
-    yield _semantic(frame, rng)
+    yield labelled("semantic", *choose_classes(frame, rng, MOST_CLASSES), rng)
     if found := expressions(frame, rng):
         yield _referring(frame, {e.object_id: e.text for e in found}, rng)
     things = CLASSES[len(STUFF):]
@@ -49,19 +49,6 @@ def questions(frame: SimFrame, rng: np.random.Generator) -> Iterator[Question]:
     absent = [name for name in things if CLASSES.index(name) not in here]
     if absent and rng.random() < ABSENT_SHARE:
         yield _instance(frame, str(rng.choice(absent)), rng)
-
-
-def _semantic(frame: SimFrame, rng: np.random.Generator) -> Question:
-    """Two to eight classes, three of four there: the mixture of vbanana_ros.tuning.examples."""
-    counts = np.bincount(frame.classes.ravel(), minlength=256)[:len(CLASSES)]
-    there = rng.permutation(np.flatnonzero(counts > 0.0005 * frame.classes.size))
-    absent = rng.permutation(np.flatnonzero(counts == 0))
-    n = int(rng.integers(2, MOST_CLASSES + 1))
-    n_there = min(len(there), max(1, int(rng.binomial(n, 0.75))))
-    ids = rng.permutation(np.concatenate([there[:n_there], absent[:n - n_there]]))
-    table = np.full(256, UNLABELED_8, np.uint8)
-    table[ids] = np.arange(len(ids))
-    return labelled("semantic", tuple(CLASSES[i] for i in ids), table[frame.classes], rng)
 
 
 def _referring(frame: SimFrame, texts: dict[int, str], rng: np.random.Generator) -> Question:

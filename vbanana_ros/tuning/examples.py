@@ -68,7 +68,11 @@ def _free(prompt: str, target: np.ndarray, valid: np.ndarray) -> Example:
 
 
 def _semantic(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
-    """Some of the classes that are there and some that are not."""
+    return _legend("semantic", *choose_classes(frame, rng, most), rng)
+
+
+def choose_classes(frame: SimFrame, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """Two to `most` classes, about three of four there: their names, and labels uint8 [H, W] in that order."""
     counts = np.bincount(frame.classes.ravel(), minlength=256)[:len(CLASSES)]
     there = rng.permutation(np.flatnonzero(counts > 0.0005 * frame.classes.size))
     absent = rng.permutation(np.flatnonzero(counts == 0))
@@ -77,7 +81,7 @@ def _semantic(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
     ids = rng.permutation(np.concatenate([there[:n_there], absent[:n - n_there]])).astype(int)
     table = np.full(256, UNLABELED_8, np.uint8)
     table[ids] = np.arange(len(ids))
-    return _legend("semantic", tuple(CLASSES[i] for i in ids), table[frame.classes], rng)
+    return tuple(CLASSES[i] for i in ids), table[frame.classes]
 
 
 def _referring(frame: SimFrame, rng: np.random.Generator, most: int) -> Example | None:
