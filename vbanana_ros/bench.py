@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.cloud import make_cloud
+from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.messages import messages, offline
 from vbanana_ros.perception import Answer, Frame, Perceived, Perception
@@ -53,9 +53,7 @@ def run(model: str = "nano", json_path: Path | None = None) -> list[Figure]:
                           "MiB"))
     _print(figures)
     if json_path:
-        temporary = json_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps([asdict(f) for f in figures], indent=2) + "\n")
-        os.replace(temporary, json_path)
+        write_bytes(json_path, (json.dumps([asdict(f) for f in figures], indent=2) + "\n").encode())
     return figures
 
 

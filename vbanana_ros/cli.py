@@ -75,8 +75,8 @@ def _paint(out: Path, params: Params) -> None:
     """A picture from text alone."""
     import cv2
 
+    from vbanana_ros.files import write_bytes
     from vbanana_ros.generators.load import load_generator
-    from vbanana_ros.report.files import write_bytes
     from vbanana_ros.tasks import TASKS, make_request
 
     if not params.picture:

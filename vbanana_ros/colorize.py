@@ -14,6 +14,9 @@ from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Instances, 
 # What is not known: a grey that no map below uses.
 INVALID = (48, 48, 48)
 
+# What an overlay shows: the first of these tasks that was asked.
+OVERLAID = ("semantic", "instance", "referring", "depth")
+
 # Metric depth is shown on one fixed logarithmic scale, so that a colour means the same in every frame:
 # NEAR and nearer is red, FAR and farther (the sky's +inf too) dark violet. Metres.
 NEAR, FAR = 0.3, 80.0
@@ -80,3 +83,8 @@ def _look_up(places: np.ndarray, colors: np.ndarray) -> np.ndarray:
     table[:] = INVALID
     table[:len(colors), 0] = colors
     return cv2.applyColorMap(places, table)
+
+
+def blend(rgb: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Half the input and half a task's colours: both and the overlay uint8 RGB [H, W, 3]."""
+    return cv2.addWeighted(rgb, 0.5, color, 0.5, 0)

@@ -20,7 +20,7 @@ import torch
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.cloud import make_cloud
-from vbanana_ros.colorize import colorize
+from vbanana_ros.colorize import OVERLAID, blend, colorize
 from vbanana_ros.errors import InputError
 from vbanana_ros.results import UNLABELED_8, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
 
@@ -160,10 +160,9 @@ class _Outputs:
             ))
 
     def overlay(self) -> _Makers:
-        task = next((t for t in ("semantic", "instance", "referring", "depth") if t in self.asked), None)
+        task = next((t for t in OVERLAID if t in self.asked), None)
         if task:
-            yield "overlay", lambda: self.image(
-                cv2.addWeighted(self.frame.rgb, 0.5, self.color(task), 0.5, 0), "rgb8")
+            yield "overlay", lambda: self.image(blend(self.frame.rgb, self.color(task)), "rgb8")
 
     def picture(self) -> _Makers:
         if "picture" in self.asked:

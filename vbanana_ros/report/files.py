@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +10,11 @@ import cv2
 import numpy as np
 
 from vbanana_ros.cloud import make_cloud, write_ply
-from vbanana_ros.colorize import colorize
-from vbanana_ros.errors import InputError
+from vbanana_ros.colorize import OVERLAID, blend, colorize
+from vbanana_ros.files import write_bytes
 from vbanana_ros.params import Params
 from vbanana_ros.perception import Perceived
 from vbanana_ros.results import DepthMap, Instances, NormalMap, Picture, Result
-
-# What an overlay shows, the first of these that was asked; the same as on topic `overlay`.
-_OVERLAID = ("semantic", "instance", "referring", "depth")
 
 
 def write_pngs(folder: str | Path, perceived: Perceived, stem: str, params: Params | None = None) -> list[Path]:
@@ -47,20 +42,6 @@ def write_pngs(folder: str | Path, perceived: Perceived, stem: str, params: Para
     return paths
 
 
-def write_bytes(path: Path, data: bytes) -> Path:
-    """Write a file so that it appears under its name only when it is complete. Raises InputError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise InputError(f"cannot write {path} ({error.strerror}); give another path") from None
-    return path
-
-
 def tasks_of(perceived: Perceived) -> list[str]:
     """The tasks that were asked, each once, in the order of the requests."""
     return list(dict.fromkeys(answer.request.task for answer in perceived.answers))
@@ -68,8 +49,8 @@ def tasks_of(perceived: Perceived) -> list[str]:
 
 def overlay(perceived: Perceived) -> np.ndarray | None:
     """uint8 RGB [H, W, 3]: half the input, half the first of semantic, instance, referring, depth; None without."""
-    task = next((t for t in _OVERLAID if t in tasks_of(perceived)), None)
-    return cv2.addWeighted(perceived.frame.rgb, 0.5, colorize(perceived.result(task)), 0.5, 0) if task else None
+    task = next((t for t in OVERLAID if t in tasks_of(perceived)), None)
+    return blend(perceived.frame.rgb, colorize(perceived.result(task))) if task else None
 
 
 def cloud_of(perceived: Perceived, params: Params | None = None) -> np.ndarray | None:

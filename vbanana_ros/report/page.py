@@ -13,9 +13,10 @@ import numpy as np
 
 from vbanana_ros.colorize import INVALID, colorize
 from vbanana_ros.colors import RGB, format_color
+from vbanana_ros.files import write_bytes
 from vbanana_ros.perception import Answer, Perceived
 from vbanana_ros.report import keys
-from vbanana_ros.report.files import cloud_of, overlay, tasks_of, to_bytes, write_bytes
+from vbanana_ros.report.files import cloud_of, overlay, tasks_of, to_bytes
 from vbanana_ros.report.views import ABOVE, BESIDE, render_view
 from vbanana_ros.results import (
     UNLABELED_8,
