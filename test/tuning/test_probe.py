@@ -1,0 +1,53 @@
+"""The probe's facts and its loss, by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from vbanana_ros.sim import CLASSES
+from vbanana_ros.tuning.probe import Probe, known_facts, probe_loss
+
+
+def answers(facts):
+    """What a probe that knows the facts would read."""
+    read = torch.zeros(len(facts), 6 + len(CLASSES), *facts.shape[2:])
+    read[:, :6] = facts[:, :6].nan_to_num()
+    for i in range(len(CLASSES)):
+        read[:, 6 + i] = 50.0 * (facts[:, 6] == i)
+    return read
+
+
+def test_facts_of_a_frame(sim_frame):
+    facts = known_facts(sim_frame)
+    assert facts.shape == (48, 64, 7) and facts.dtype == np.float32
+    assert facts[20, 10, 0] == pytest.approx(np.log(1.5)) and np.isnan(facts[0, 0, :6]).all()
+    assert np.array_equal(facts[..., 1:4], sim_frame.normals, equal_nan=True)
+    # The red box covers rows 16..35 and columns 6..19: its middle is at row 25.5, column 12.5.
+    assert facts[20, 10, 4:6] == pytest.approx([2.5 / 64, 5.5 / 48])
+    assert np.isnan(facts[sim_frame.instances == 65535][:, 4:6]).all()
+    assert np.array_equal(facts[..., 6], sim_frame.classes)
+
+
+def test_the_truth_costs_nothing(sim_frame):
+    facts = torch.from_numpy(known_facts(sim_frame)).permute(2, 0, 1)[None]
+    assert probe_loss(answers(facts), facts) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("channel", "weight"), [(0, 1), (1, 1), (3, 1), (4, 5), (5, 5)])
+def test_an_error_costs_its_weight(sim_frame, channel, weight):
+    facts = torch.from_numpy(known_facts(sim_frame)).permute(2, 0, 1)[None]
+    read = answers(facts)
+    read[:, channel] += 0.1
+    assert probe_loss(read, facts) == pytest.approx(0.1 * weight, abs=1e-4)
+
+
+def test_a_frame_without_classes_has_geometry_only():
+    facts = torch.zeros(1, 7, 2, 2)
+    facts[:, 6] = 255
+    read = torch.zeros(1, 6 + len(CLASSES), 2, 2)
+    read[:, 0] = 0.5
+    assert probe_loss(read, facts) == pytest.approx(0.5)
+
+
+def test_it_reads_features():
+    assert Probe(32)(torch.zeros(2, 32, 6, 8)).shape == (2, 6 + len(CLASSES), 6, 8)

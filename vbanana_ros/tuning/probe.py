@@ -1,0 +1,65 @@
+"""The probe: a light head that reads geometry, classes and objects off the features that all prompts share.
+
+It trains the image side of the painter on every fact of an image at once, at the cost of one convolution, where
+painted answers teach one fact each. It is not part of the model: what is exported has no probe.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vbanana_ros.results import UNLABELED_16
+from vbanana_ros.sim import CLASSES, SimFrame
+
+# Pixels of the image, both ways, to one of the finest features.
+PATCH = 4
+
+
+class Probe(nn.Module):
+    """Features [B, C, h, w] -> [B, 6 + classes, h, w].
+
+    Channels: log metres; the normal, 3; how far the middle of the object's box is to the right and below, as shares of
+    the picture; the logits of the classes.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.read = nn.Sequential(nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, 2 * channels, 1),
+                                  nn.SiLU(), nn.Conv2d(2 * channels, 6 + len(CLASSES), 1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.read(features)
+
+
+def known_facts(frame: SimFrame) -> np.ndarray:
+    """float32 [H, W, 7]: log metres, normal, offset of the object's middle (NaN where not known), class."""
+    height, width = frame.depth.shape
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_depth = np.where(np.isfinite(frame.depth), np.log(frame.depth), np.nan)
+    middle = np.full((height, width, 2), np.nan, np.float32)
+    for id_ in np.unique(frame.instances[frame.instances != UNLABELED_16]):
+        rows, cols = np.nonzero(frame.instances == id_)
+        box = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
+        middle[rows, cols] = np.stack([(box[0] - cols) / width, (box[1] - rows) / height], -1)
+    return np.concatenate([log_depth[..., None], frame.normals, middle, frame.classes[..., None]],
+                          axis=-1, dtype=np.float32)
+
+
+def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+    """read: [B, 6 + classes, h, w]; facts: float32 [B, 7, h, w], of known_facts. L1, and cross-entropy of classes."""
+    read = read.float()
+    known = torch.isfinite(facts[:, :6])
+    error = (read[:, :6] - facts[:, :6].nan_to_num()).abs() * known
+    # Shares of the picture are small numbers: without a weight they would not be learnt.
+    weight = error.new_tensor([1.0, 1.0, 1.0, 1.0, 5.0, 5.0])
+    means = error.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp(min=1) * weight
+    classes = facts[:, 6].long()
+    classes = classes.masked_fill(classes >= len(CLASSES), -100)
+    if not (classes >= 0).any():
+        return means.sum()
+    counts = torch.bincount(classes[classes >= 0], minlength=len(CLASSES)).clamp(min=1)
+    rarity = (counts.sum() / counts).sqrt().clamp(max=15)
+    return means.sum() + F.cross_entropy(read[:, 6:], classes, rarity, ignore_index=-100)
