@@ -80,12 +80,23 @@ def test_a_colour_of_the_prompt_is_painted_exactly_where_it_is_chosen(nano):
     unet, prompts = nano.pipeline.unet, nano.encode_prompts(["the cat is <10, 200, 30>."])
     with torch.no_grad():
         painting = unet._mix(torch.zeros(1, 3, 2, 2), torch.zeros(1, 8, 2, 2), prompts)
-        logits = torch.full_like(painting.logits, -1e4)
+        logits = torch.full_like(painting.choice, -1e4)
         logits[:, -1] = 1e4
         weights = logits.softmax(1)
     color = torch.einsum("nphw,npc->nchw", weights[:, 1:], prompts.colors)
     assert torch.allclose(color[0, :, 0, 0] * 255, torch.tensor([10.0, 200.0, 30.0]))
-    assert painting.logits.shape == (1, 1 + prompts.tokens.shape[1], 2, 2)
+    assert painting.choice.shape == (1, 1 + prompts.tokens.shape[1], 2, 2)
+    assert torch.allclose(painting.choice.exp().sum(1), torch.ones(1, 2, 2))
+
+
+def test_a_phase_paints_every_second_pixel_of_the_whole(nano):
+    unet, prompts, image = nano.pipeline.unet, nano.encode_prompts(["the cat is red."]), nano.encode_image(FRAME)
+    with torch.no_grad():
+        whole = unet.decode(image.features, prompts)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            part = unet.decode(image.features, prompts, (row, column))
+            assert torch.allclose(part.rgb, whole.rgb[..., row::2, column::2], atol=1e-5)
+            assert torch.allclose(part.choice, whole.choice[..., row::2, column::2], atol=1e-4)
 
 
 def test_it_is_a_diffusers_pipeline(nano_folder, tmp_path):

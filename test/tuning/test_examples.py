@@ -7,7 +7,7 @@ from vbanana_ros.generators.nano_text import parse_prompt
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.sim import CLASSES, expressions
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.tuning.examples import FREE, IGNORE, augment, instances_of, make_example
+from vbanana_ros.tuning.examples import FREE, IGNORE, augment, instances_of, make_example, mirror
 
 SEEDS = range(30)
 ALL = ["depth", "normals", "semantic", "instance", "referring", "picture", "edit"]
@@ -132,3 +132,16 @@ def test_augmentation_stays_a_picture(sim_frame):
     for seed in SEEDS:
         image = augment(sim_frame.rgb, np.random.default_rng(seed))
         assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
+
+
+def test_the_mirror_image_is_true_of_itself(sim_frame):
+    flipped = mirror(sim_frame)
+    assert np.array_equal(flipped.depth, sim_frame.depth[:, ::-1])
+    assert np.array_equal(flipped.normals[..., 0], -sim_frame.normals[:, ::-1, 0], equal_nan=True)
+    assert np.array_equal(flipped.normals[..., 1:], sim_frame.normals[:, ::-1, 1:], equal_nan=True)
+    assert all(np.array_equal(getattr(mirror(flipped), name), getattr(sim_frame, name), equal_nan=True)
+               for name in ("rgb", "depth", "normals", "classes", "instances"))
+    left = {e.text: e.object_id for e in expressions(sim_frame, np.random.default_rng(0))}
+    right = {e.text: e.object_id for e in expressions(flipped, np.random.default_rng(0))}
+    swapped = [text for text in left if "left" in text and text in right]
+    assert swapped and all(left[text] != right[text] for text in swapped)

@@ -2,7 +2,12 @@
 
 import csv
 import math
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +17,12 @@ from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.results import DepthMap
+from vbanana_ros.tasks import TASKS, Request
 from vbanana_ros.tuning import tuner
 from vbanana_ros.tuning.examples import FREE, IGNORE
 from vbanana_ros.tuning.export import export
-from vbanana_ros.tuning.scenes import save_frame, scene_path
+from vbanana_ros.tuning.scenes import load_frame, save_frame, scene_path
 from vbanana_ros.tuning.tune import HELD_OUT, _painter, tune_nano
 from vbanana_ros.tuning.tuner import Batches, NanoPainter, Recipe, learning_rate, palette_loss, read_checkpoint, tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
@@ -39,7 +46,9 @@ def logged(out):
 
 
 def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    """Equal, bit for bit; what is not known (NaN) too."""
+    return first.keys() == second.keys() and all(
+        torch.equal(first[k].nan_to_num(-9), second[k].nan_to_num(-9)) for k in first)
 
 
 def test_palette_loss_by_hand():
@@ -50,7 +59,8 @@ def test_palette_loss_by_hand():
     free, colored = math.log(1 + math.exp(a)), math.log(1 + math.exp(-a))
     w_free, w_colored = math.sqrt(5 / 3), math.sqrt(5)
     expected = (3 * w_free * free + w_colored * colored) / (3 * w_free + w_colored)
-    assert palette_loss(logits, choice, torch.tensor([[False, True]])) == pytest.approx(expected, rel=1e-5)
+    guess = logits.log_softmax(1)
+    assert palette_loss(guess, choice, torch.tensor([[False, True]])) == pytest.approx(expected, rel=1e-5)
 
 
 def test_palette_loss_without_colours_is_zero():
@@ -62,8 +72,7 @@ def test_palette_loss_weight_is_capped():
     logits = torch.zeros(1, 2, 100, 100, requires_grad=True)
     choice = torch.full((1, 100, 100), FREE)
     choice[0, 0, 0] = 0
-    loss = palette_loss(logits, choice, torch.tensor([[True]]))
-    loss.backward()
+    palette_loss(logits.log_softmax(1), choice, torch.tensor([[True]])).backward()
     free, colored = logits.grad[0, 0, 5, 5].abs(), logits.grad[0, 0, 0, 0].abs()
     assert colored / free == pytest.approx(15 / math.sqrt(1e4 / 9999), rel=1e-3)
 
@@ -93,11 +102,29 @@ def test_a_batch_fits_together(data):
         assert rows == n + 2 == len(batch["text_sample"]) + len(batch["edit_sample"]) + n
         assert len(batch["edit_image"]) == len(batch["edit_sample"]) == len(batch["edit_time"])
         assert batch["images"].shape == (2, 3, 32, 32) and batch["owner"].unique().tolist() == [0, 1]
-        assert batch["targets"].shape == (rows, 3, 32, 32) and batch["targets"].abs().max() <= 1
-        assert batch["choice"].shape == (rows, 32, 32) and batch["choice"].dtype == torch.int64
+        assert batch["targets"].shape == (rows, 3, 16, 16) and batch["targets"].abs().max() <= 1
+        assert batch["choice"].shape == (rows, 16, 16) and batch["choice"].dtype == torch.int64
+        assert batch["facts"].shape == (2, 7, 8, 8) and batch["phase"].max() <= 1
         # No row chooses a colour that its prompt does not have.
         chosen = batch["choice"].masked_fill(batch["choice"] >= FREE, -1).amax((1, 2))
         assert (chosen < batch["colored"].sum(1)).all()
+
+
+def test_targets_are_every_second_pixel_from_the_phase(data, monkeypatch):
+    """What is painted from a phase is compared with the answer at the same pixels."""
+    monkeypatch.setattr(tuner, "mirror", lambda frame: frame)
+    tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
+    recipe = replace(TINY, size=(48, 64), pictures=0, answers=1, mixture={"depth": 1.0})
+    frame = load_frame(scene_path(data, 0, 0))  # the three scenes differ by their colours alone
+    whole = np.asarray(TASKS["depth"].encode(DepthMap(frame.depth, frame.depth), Request("depth")))
+    phases = set()
+    for step in range(12):
+        batch = Batches(data, recipe, tokenizer, 0)[step]
+        row, column = batch["phase"].tolist()
+        phases.add((row, column))
+        expected = torch.from_numpy(2 * whole[row::2, column::2] - 1).permute(2, 0, 1)
+        assert torch.equal(batch["targets"][0], expected) and torch.equal(batch["targets"][1], expected)
+    assert phases == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
 def test_a_killed_run_goes_on_exactly_where_it_was(data, tmp_path, painter, monkeypatch):
@@ -159,10 +186,41 @@ def test_nothing_but_broken_scenes_ends_the_run(data, tmp_path, painter):
         tune(painter(), tmp_path, tmp_path / "out", 3, TINY, workers=0)
 
 
+PROCESS = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from conftest import tiny_painter
+from vbanana_ros.tuning.tuner import Recipe, tune
+torch.set_num_threads(1)
+data, out = Path(sys.argv[1]), Path(sys.argv[2])
+recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=1, warmup=2)
+trained = tune(tiny_painter(int(sys.argv[3])), data, out, 3, recipe, save_every=2, workers=0)
+torch.save(trained.state_dict(), out / f"{sys.argv[3]}.pt")
+"""
+
+
+def test_two_processes_share_the_work(data, tmp_path):
+    """Other batches in each, the same weights in both, written by the first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    env = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+                        "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    processes = [subprocess.Popen([sys.executable, "-c", PROCESS, str(data), str(tmp_path / "out"), str(rank)],
+                                  env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
+    assert [p.wait(timeout=240) for p in processes] == [0, 0]
+    first, second = (torch.load(tmp_path / "out" / f"{rank}.pt") for rank in range(2))
+    assert same(first, second)  # though each began with other weights
+    assert [row[0] for row in logged(tmp_path / "out")] == ["0", "1", "2"]
+    assert read_checkpoint(tmp_path / "out" / "checkpoint.pt")["step"] == 3
+
+
 def test_one_scene_can_be_learnt(data, tmp_path, painter):
     recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=0, rate=5e-3, warmup=5,
                     mixture={"depth": 1.0, "normals": 1.0})
-    tune(painter(), data, tmp_path / "out", 40, recipe, workers=0)
+    tune(painter(), data, tmp_path / "out", 80, recipe, workers=0)
     rgb = [float(row[1].removeprefix("rgb=")) for row in logged(tmp_path / "out")]
     assert np.mean(rgb[-5:]) < 0.5 * np.mean(rgb[:5])
 
@@ -192,8 +250,9 @@ def test_tuning_starts_from_a_model(painter, tmp_path):
     export(painter(1), tmp_path / "model", area=32 * 32, about="tiny")
     started = _painter(str(tmp_path / "model"))
     assert all(p.requires_grad and p.dtype == torch.float32 for p in started.parameters())
-    for ours, theirs in zip(started.parameters(), painter(1).parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-3)
+    for part in ("text_encoder", "unet"):
+        first, second = (getattr(p, part).parameters() for p in (started, painter(1)))
+        assert all(torch.allclose(ours, theirs, atol=1e-3) for ours, theirs in zip(first, second, strict=True))
 
 
 def test_tune_nano_refuses_what_it_must_not_touch(tmp_path):

@@ -16,6 +16,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from vbanana_ros.colors import RGB, find_color
@@ -164,7 +165,9 @@ class NanoTextEncoder(ModelMixin, ConfigMixin):
 
 
 def _block(dim: int) -> BasicTransformerBlock:
-    return BasicTransformerBlock(dim, num_attention_heads=4, attention_head_dim=dim // 4)
+    block = BasicTransformerBlock(dim, num_attention_heads=4, attention_head_dim=dim // 4)
+    block.attn1.set_processor(AttnProcessor())  # so few tokens: plain matrix products beat the CPU's fused kernel
+    return block
 
 
 def _bias(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
-"""`nano`'s painter: a pixel-space UNet in which text enters on the way up only.
+"""`nano`'s painter: a pixel-space UNet in which text enters on the last way up only.
 
-So the way down, about half of the work, depends on the image alone and is computed once a frame for all prompts.
+The way down and a first way back up depend on the image alone and are computed once a frame for all prompts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vbanana_ros.generators.nano_text import PromptTokens
 
 @dataclass
 class Features:
-    """What the way down found: one tensor [B, C, h, w] a level and the time embedding [B, T]."""
+    """What was found in the images: one tensor [B, C, h, w] a level, finest first, and the time embedding [B, T]."""
 
     levels: list[torch.Tensor]
     temb: torch.Tensor
@@ -41,13 +41,14 @@ class Features:
 
 @dataclass
 class Painting:
-    """rgb: [N, 3, H, W], nominally in -1..1, not clamped.
+    """What was painted; H, W are half the image's where every second pixel was.
 
-    logits: [N, 1 + P, H, W], for each pixel: paint freely (0), or in the colour of phrase p (1 + p).
+    rgb: [N, 3, H, W], nominally in -1..1, not clamped.
+    choice: [N, 1 + P, H, W], log-probabilities: a pixel is painted freely (0), or in the colour of phrase p (1 + p).
     """
 
     rgb: torch.Tensor
-    logits: torch.Tensor
+    choice: torch.Tensor
 
 
 class NanoUNet(ModelMixin, ConfigMixin):
@@ -66,12 +67,14 @@ class NanoUNet(ModelMixin, ConfigMixin):
         # Image, sample, and where in the picture a patch is (a flat wall looks the same everywhere).
         self.conv_in = nn.Conv2d(2 * 3 * patch**2 + 3, channels[0], 3, padding=1)
         self.down = nn.ModuleList(_Down(channels, i, temb) for i in range(len(channels)))
+        self.back = nn.ModuleList(_Back(channels, i, temb) for i in reversed(range(len(channels) - 1)))
         self.instruction = TimestepEmbedding(text_dim, temb)
         self.mid = _Mid(channels[-1], text_dim, temb)
         self.up = nn.ModuleList(_Up(channels, i, text_dim, temb) for i in reversed(range(len(channels))))
         self.norm_out = nn.GroupNorm(32, channels[0])
         self.to_paint = nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1)
         self.to_query = nn.Conv2d(channels[0], key_dim * patch**2, 1)
+        self.to_tint = nn.Conv2d(key_dim, 3, 1)
         self.to_key = nn.Linear(2 * text_dim, key_dim)
         self.free_key = nn.Parameter(torch.randn(key_dim) * 0.1)
         # So few tokens: plain matrix products beat the CPU's fused kernel, above all on the way back.
@@ -85,7 +88,10 @@ class NanoUNet(ModelMixin, ConfigMixin):
         return self.config.patch * 2 ** (len(self.config.channels) - 1)
 
     def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor) -> Features:
-        """The way down. image, sample: [B, 3, H, W] in -1..1 (image None: text alone); timestep: [B] in 0..1."""
+        """The way down and back.
+
+        image, sample: [B, 3, H, W] in -1..1 (image None: text alone); timestep: [B] in 0..1.
+        """
         b, _, height, width = sample.shape
         patch = self.config.patch
         known = sample.new_full((b, 1, height // patch, width // patch), 0.0 if image is None else 1.0)
@@ -101,17 +107,33 @@ class NanoUNet(ModelMixin, ConfigMixin):
         for down in self.down:
             hidden, level = down(hidden, temb)
             levels.append(level)
+        for back, i in zip(self.back, reversed(range(len(levels) - 1)), strict=True):
+            levels[i] = back(levels[i + 1], levels[i], temb)
         return Features(levels, temb)
 
-    def decode(self, features: Features, prompts: PromptTokens) -> Painting:
-        """The way up, one row a prompt."""
+    def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int] | None = None) -> Painting:
+        """The way up with the text, one row a prompt.
+
+        phase: (row, column), 0 or 1 each: paint every second pixel of both sides, from there. Pixels next to each
+        other teach the same, and training spends its time on them.
+        """
         temb = features.temb + self._instruct(prompts)
         hidden = self.mid(features.levels[-1], temb, prompts)
         for up, level in zip(self.up, reversed(features.levels), strict=True):
             hidden = up(hidden, level, temb, prompts)
         hidden = F.silu(self.norm_out(hidden))
-        paint = F.pixel_shuffle(self.to_paint(hidden), self.config.patch)
-        return self._mix(paint, F.pixel_shuffle(self.to_query(hidden), self.config.patch), prompts)
+        query = self._pixels(self.to_query, hidden, phase)
+        paint = self._pixels(self.to_paint, hidden, phase) + self.to_tint(F.silu(query))
+        return self._mix(paint, query, prompts)
+
+    def _pixels(self, conv: nn.Conv2d, hidden: torch.Tensor, phase: tuple[int, int] | None) -> torch.Tensor:
+        """Features [N, c, h, w] -> [N, C, H, W], all pixels of each patch or every second one of both sides."""
+        weight, bias, patch = conv.weight, conv.bias, self.config.patch
+        if phase is not None:
+            weight, bias = (p.unflatten(0, (-1, patch, patch))[:, phase[0]::2, phase[1]::2].flatten(0, 2)
+                            for p in (weight, bias))
+            patch //= 2
+        return F.pixel_shuffle(F.conv2d(hidden, weight, bias, padding=conv.padding), patch)
 
     def _instruct(self, prompts: PromptTokens) -> torch.Tensor:
         """What the prompt asks for, its class-colour pairs left out: [N, T], added to the time embedding."""
@@ -131,9 +153,10 @@ class NanoUNet(ModelMixin, ConfigMixin):
         usable = F.pad(prompts.colored & prompts.mask, (1, 0), value=True)
         logits = logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
         # In training the blend carries the gradient; in use a blend of two colours would mean neither.
-        weights = (logits if self.training else self.config.sharpness * logits).softmax(1)
-        dipped = torch.einsum("nphw,npc->nchw", weights[:, 1:], 2 * prompts.colors.float() - 1)
-        return Painting(weights[:, :1] * paint.float() + dipped, logits)
+        choice = (logits if self.training else self.config.sharpness * logits).log_softmax(1)
+        free, dip = choice.exp().split([1, choice.shape[1] - 1], 1)
+        dipped = torch.einsum("nphw,npc->nchw", dip, 2 * prompts.colors.float() - 1)
+        return Painting(free * paint.float() + dipped, choice)
 
 
 class _Down(nn.Module):
@@ -154,6 +177,21 @@ class _Down(nn.Module):
         if self.attention is not None:
             hidden = _on_tokens(self.attention, hidden)
         return hidden, hidden
+
+
+class _Back(nn.Module):
+    """One level of the way back: what the next smaller level knows is added to this one."""
+
+    def __init__(self, channels: tuple[int, ...], level: int, temb: int) -> None:
+        super().__init__()
+        width, below = channels[level], channels[level + 1]
+        self.narrow = nn.Conv2d(below, width, 1)
+        self.grow = Upsample2D(width)
+        self.join = nn.Conv2d(2 * width, width, 1)
+        self.block = _resnet(width, width, temb)
+
+    def forward(self, below: torch.Tensor, level: torch.Tensor, temb: torch.Tensor) -> torch.Tensor:
+        return level + self.block(self.join(torch.cat([self.grow(self.narrow(below)), level], 1)), temb)
 
 
 class _Mid(nn.Module):

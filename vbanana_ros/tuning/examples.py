@@ -194,6 +194,14 @@ _MAKERS: dict[str, Callable[[SimFrame, np.random.Generator, int], Example | None
 }
 
 
+def mirror(frame: SimFrame) -> SimFrame:
+    """The frame as its mirror image; what is said of left and right is read off the pixels, so it stays true."""
+    flipped = {name: np.ascontiguousarray(getattr(frame, name)[:, ::-1])
+               for name in ("rgb", "depth", "normals", "classes", "instances")}
+    flipped["normals"][..., 0] *= -1
+    return replace(frame, **flipped)
+
+
 def augment(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What cameras do to a scene: exposure, gamma, white balance, blur, noise. uint8 in, float32 0..1 out."""
     image = rgb.astype(np.float32) / 255

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
@@ -32,9 +33,13 @@ def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, i
         raise InputError(f"{scenes} scenes reach into the held-out seeds; ask for at most {HELD_OUT}")
     torch.manual_seed(seed)
     painter = _painter(start)
-    render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
-    recipe = Recipe(size=size, images=images, pictures=max(1, images // 4), rate=rate)
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    with processes.local_main_process_first():
+        render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
+    recipe = Recipe(size=size, images=images, pictures=max(1, images // 8), rate=rate)
     tune(painter, data, out, steps, recipe, seed)
+    if not processes.is_main_process:
+        return
     export(painter, out / "model", area=size[0] * size[1],
            about=f"Trained on simulated scenes for one step, at last {steps} batches of {images} images at "
                  f"{size[1]}x{size[0]}. For scenes like those; real scenes want a real generator.")

@@ -14,7 +14,7 @@ from typing import TextIO
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
@@ -22,11 +22,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
-from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.generators.nano_unet import NanoUNet, Painting
 from vbanana_ros.sim import SimFrame
-from vbanana_ros.tuning.examples import FREE, IGNORE, Example, augment, make_example
+from vbanana_ros.tuning.examples import FREE, IGNORE, Example, augment, make_example, mirror
+from vbanana_ros.tuning.muon import Muon
+from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss
 from vbanana_ros.tuning.scenes import load_frame
 
+# Weights that meet inputs and outputs: not the hidden matrices that Muon is for.
+_OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.to_", "probe")
 # So many frames in a row that cannot be read are no accident.
 MOST_BROKEN = 20
 
@@ -38,43 +42,45 @@ class Recipe:
     size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each.
     pictures: rows in a batch that are painted from noise. mixture: share of each task among the prompts.
     rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
-    palette: weight of the cross-entropy of the painter's choice of colour.
+    palette: weight of the cross-entropy of the painter's choice of colour. probe: weight of what a probe reads.
     """
 
     size: tuple[int, int] = (192, 256)
     images: int = 8
-    answers: int = 3
-    pictures: int = 2
+    answers: int = 1
+    pictures: int = 1
     most_classes: int = 8
     rate: float = 1e-3
     warmup: int = 200
-    decay: float = 0.2
+    decay: float = 0.5
     weight_decay: float = 0.02
     palette: float = 0.3
+    probe: float = 0.5
     ema: float = 0.999
     mixture: dict[str, float] = field(default_factory=lambda: {
-        "depth": 1.2, "normals": 1.0, "semantic": 1.6, "instance": 0.5, "referring": 0.6})
+        "depth": 1.5, "normals": 1.5, "semantic": 1.2, "instance": 0.5, "referring": 0.6})
 
 
 class NanoPainter(nn.Module):
-    """Text encoder and UNet as one module, so that one optimizer, one EMA and one checkpoint hold both."""
+    """Text encoder, UNet and probe as one module, so that one optimizer, one EMA and one checkpoint hold them."""
 
     def __init__(self, text_encoder: NanoTextEncoder, unet: NanoUNet) -> None:
         super().__init__()
-        self.text_encoder, self.unet = text_encoder, unet
+        self.text_encoder, self.unet, self.probe = text_encoder, unet, Probe(unet.config.channels[0])
 
-    def forward(self, batch: dict[str, torch.Tensor]):
-        """A batch of the mixture -> Painting, one row a prompt."""
+    def forward(self, batch: dict[str, torch.Tensor]) -> tuple[Painting, torch.Tensor]:
+        """A batch of the mixture -> what is painted, one row a prompt, and what the probe reads, one row an image."""
         tokens: PromptTokens = self.text_encoder(batch["ids"], batch["colors"], batch["colored"])
         images = batch["images"]
         shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)))
+        read = self.probe(shared.levels[0])
         features = shared.select(batch["owner"])
         for known, part in ((False, "text"), (True, "edit")):
             sample = batch[f"{part}_sample"]
             if len(sample):
                 image = batch["edit_image"] if known else None
                 features = features + self.unet.encode(image, sample, batch[f"{part}_time"])
-        return self.unet.decode(features, tokens)
+        return self.unet.decode(features, tokens, tuple(batch["phase"].tolist())), read
 
 
 class Batches(Dataset):
@@ -91,24 +97,25 @@ class Batches(Dataset):
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.seed, step))
-        images, owners, examples, broken = [], [], [], []
+        images, facts, owners, examples, broken = [], [], [], [], []
         while len(images) < self.recipe.images:
             frame = self._frame(rng, broken)
-            image = self._image(augment(frame.rgb, rng))
             found = [make_example(task, frame, rng, self.recipe.most_classes) for task in self._tasks(rng)]
             if found := [example for example in found if example]:
                 owners += [len(images)] * len(found)
                 examples += found
-                images.append(image)
+                images.append(self._image(augment(frame.rgb, rng)))
+                facts.append(self._map(known_facts(frame))[:, PATCH // 2::PATCH, PATCH // 2::PATCH])
         pictures, originals = self._pictures(rng, broken)
-        batch = self._collate(images, owners, examples, pictures, originals, rng)
+        batch = self._collate(images, owners, examples, pictures, originals, rng) | {"facts": torch.stack(facts)}
         return batch | {"broken": broken} if broken else batch
 
     def _frame(self, rng: np.random.Generator, broken: list[str]) -> SimFrame:
-        """A random frame that can be read; what is wrong with others is added to broken."""
+        """A random frame that can be read, or its mirror image; what is wrong with others is added to broken."""
         for _ in range(MOST_BROKEN):
             try:
-                return load_frame(self.paths[int(rng.integers(len(self.paths)))])
+                frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
+                return mirror(frame) if rng.random() < 0.5 else frame
             except InputError as error:
                 broken.append(str(error))
         raise InputError(f"{MOST_BROKEN} scenes in a row cannot be read, such as: {broken[-1]}")
@@ -130,29 +137,37 @@ class Batches(Dataset):
         return pictures + edits, originals
 
     def _image(self, rgb: np.ndarray) -> torch.Tensor:
-        image = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
-        return 2 * F.interpolate(image, self.recipe.size, mode="area")[0] - 1
+        return 2 * self._fit(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), "area") - 1
 
     def _map(self, array: np.ndarray) -> torch.Tensor:
         """Ground truth is never blended: nearest neighbour."""
         tensor = torch.from_numpy(np.ascontiguousarray(array)).float()
-        tensor = tensor.permute(2, 0, 1)[None] if tensor.ndim == 3 else tensor[None, None]
-        return F.interpolate(tensor, self.recipe.size, mode="nearest")[0]
+        return self._fit(tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None], "nearest")
+
+    def _fit(self, image: torch.Tensor, mode: str) -> torch.Tensor:
+        """[C, H, W] at the recipe's size."""
+        fits = image.shape[1:] == self.recipe.size
+        return image if fits else F.interpolate(image[None], self.recipe.size, mode=mode)[0]
 
     def _collate(self, images, owners, examples, pictures, originals, rng) -> dict[str, torch.Tensor]:
         rows = examples + pictures
-        targets = torch.stack([self._map(e.target) for e in examples]
-                              + [self._image(e.target) / 2 + 0.5 for e in pictures]) * 2 - 1
+        clean = torch.stack([self._image(e.target) for e in pictures]) if pictures else torch.empty(
+            0, 3, *self.recipe.size)
+        row, column = rng.integers(2, size=2)
+
+        def thin(maps: list[torch.Tensor]) -> torch.Tensor:
+            return torch.stack([m[..., row::2, column::2] for m in maps])
+
         n_text = sum(not e.image for e in pictures)
-        clean = targets[len(examples):]
         noise = torch.from_numpy(rng.normal(size=tuple(clean.shape)).astype(np.float32))
         time = torch.from_numpy(1 / (1 + np.exp(-rng.normal(0.3, 1.0, len(clean)))).astype(np.float32))
         sample = (1 - time[:, None, None, None]) * clean + time[:, None, None, None] * noise
         batch = self.tokenizer([e.prompt for e in rows])
         return batch | {
-            "images": torch.stack(images), "owner": torch.tensor(owners), "targets": targets,
-            "valid": torch.stack([self._map(e.valid) for e in rows]),
-            "choice": torch.stack([self._map(e.choice)[0].long() for e in rows]),
+            "images": torch.stack(images), "owner": torch.tensor(owners), "phase": torch.tensor([row, column]),
+            "targets": thin([2 * self._map(e.target) - 1 for e in examples] + list(clean)),
+            "valid": thin([self._map(e.valid) for e in rows]),
+            "choice": thin([self._map(e.choice)[0].long() for e in rows]),
             "text_sample": sample[:n_text], "text_time": time[:n_text],
             "edit_sample": sample[n_text:], "edit_time": time[n_text:],
             "edit_image": torch.stack(originals) if originals else sample[:0],
@@ -160,8 +175,9 @@ class Batches(Dataset):
         }
 
 
-def losses(painting, batch: dict[str, torch.Tensor], recipe: Recipe) -> dict[str, torch.Tensor]:
-    """`rgb`, `picture` and `palette` terms of a batch; weights included."""
+def losses(painting: Painting, read: torch.Tensor, batch: dict[str, torch.Tensor],
+           recipe: Recipe) -> dict[str, torch.Tensor]:
+    """`rgb`, `picture`, `palette` and `probe` terms of a batch; weights included."""
     n = len(batch["owner"])
     error = (painting.rgb[:n] - batch["targets"][:n]).abs() * batch["valid"][:n]
     terms = {"rgb": error.mean()}
@@ -169,14 +185,16 @@ def losses(painting, batch: dict[str, torch.Tensor], recipe: Recipe) -> dict[str
         # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
         time = batch["noise_time"][n:, None, None, None].clamp(min=0.1)
         terms["picture"] = 0.1 * ((painting.rgb[n:] - batch["targets"][n:]) / time).square().mean()
-    terms["palette"] = recipe.palette * palette_loss(painting.logits[:n], batch["choice"][:n], batch["colored"][:n])
+    terms["palette"] = recipe.palette * palette_loss(painting.choice[:n], batch["choice"][:n], batch["colored"][:n])
+    terms["probe"] = recipe.probe * probe_loss(read, batch["facts"])
     return terms
 
 
-def palette_loss(logits: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
+def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of each pixel's choice among the prompt's colours, small regions weighted up.
 
-    logits: [N, 1 + P, H, W]; choice: int64 [N, H, W] in the order of the prompt's colours; colored: bool [N, P].
+    guess: [N, 1 + P, H, W], log-probabilities as in Painting; choice: int64 [N, H, W] in the order of the prompt's
+    colours; colored: bool [N, P].
     """
     slots = torch.full((len(colored), 256), -100)
     for i, row in enumerate(colored):
@@ -184,15 +202,15 @@ def palette_loss(logits: torch.Tensor, choice: torch.Tensor, colored: torch.Tens
         if len(columns):
             slots[i, :len(columns)] = columns
             slots[i, FREE] = 0
-    slots = slots.to(logits.device)
+    slots = slots.to(guess.device)
     target = slots.gather(1, choice.flatten(1)).reshape(choice.shape)
     target = target.masked_fill(choice == IGNORE, -100)
     seen = target != -100
     if not seen.any():
-        return logits.new_zeros(())
-    entropy = F.cross_entropy(logits, target, ignore_index=-100, reduction="none")
+        return guess.new_zeros(())
+    entropy = F.nll_loss(guess, target, ignore_index=-100, reduction="none")
     index = target.clamp(min=0).flatten(1)
-    counts = torch.zeros(logits.shape[:2], device=logits.device).scatter_add_(1, index, seen.flatten(1).float())
+    counts = torch.zeros(guess.shape[:2], device=guess.device).scatter_add_(1, index, seen.flatten(1).float())
     weight = (index.shape[1] / counts.clamp(min=1)).sqrt().clamp(max=15).gather(1, index).reshape(target.shape) * seen
     return (entropy * weight).sum() / weight.sum()
 
@@ -207,53 +225,81 @@ def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe
          save_every: int = 200, workers: int = 1) -> NanoPainter:
     """Train until `steps`, from the checkpoint in `out` where there is one; returns the EMA weights.
 
+    Started by `torchrun` or `accelerate launch`, each process takes its own batches, and the first one writes.
     A run that was killed at any time and started again gives the same losses and weights as one that was not.
     Raises InputError where there are no scenes that can be read, or the checkpoint is broken.
     """
-    accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available(),
+                              kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
     out.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(painter.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay,
-                                  betas=(0.9, 0.98))
-    ema = EMAModel(painter.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75)
+    model = accelerator.prepare(painter)  # all processes begin with the first one's weights
+    optimizer = _Optimizers(painter, recipe)
+    ema = EMAModel(painter.parameters(), decay=recipe.ema, use_ema_warmup=True, power=0.75, foreach=True)
     start = _resume(out / "checkpoint.pt", painter, optimizer, ema)
-    model, optimizer = accelerator.prepare(painter, optimizer)
     ema.to(accelerator.device)
     model.train()
     batches = Batches(data, recipe, painter.text_encoder.tokenizer, seed)
-    if start < steps:
-        batches[start]  # in this process, where a folder of nothing but broken scenes is one clear error
-    loader = DataLoader(batches, batch_size=None, sampler=range(start, steps), num_workers=workers)
+    mine = range(accelerator.num_processes * start + accelerator.process_index, accelerator.num_processes * steps,
+                 accelerator.num_processes)
+    if mine:
+        batches[mine[0]]  # in this process, where a folder of nothing but broken scenes is one clear error
+    loader = DataLoader(batches, batch_size=None, sampler=mine, num_workers=workers)
     broken: set[str] = set()
-    with _progress() as progress, _open_log(out / "losses.csv", start) as log:
+    main = accelerator.is_main_process
+    with _progress(main) as progress, _open_log(out / "losses.csv" if main else Path(os.devnull), start) as log:
         bar = progress.add_task("tune", total=steps, completed=start, loss="")
         writer = csv.writer(log)
         for step, batch in zip(range(start, steps), loader, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps, recipe)
             for fault in sorted(set(batch.pop("broken", [])) - broken):
                 broken.add(fault)
                 progress.console.print(f"left out ({len(broken)}): {fault}", highlight=False, soft_wrap=True)
             batch = {k: v.to(accelerator.device) for k, v in batch.items()}
             with accelerator.autocast():
-                painting = model(batch)
-            terms = losses(painting, batch, recipe)
+                painting, read = model(batch)
+            terms = losses(painting, read, batch, recipe)
             accelerator.backward(sum(terms.values()))
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            optimizer.step(learning_rate(step, steps, recipe))
             ema.step(painter.parameters())
             writer.writerow([step, *(f"{name}={float(value.detach()):.5f}" for name, value in terms.items())])
             progress.update(bar, advance=1, loss=" ".join(f"{k} {float(v.detach()):.3f}" for k, v in terms.items()))
-            if (step + 1) % save_every == 0 or step + 1 == steps:
+            if main and ((step + 1) % save_every == 0 or step + 1 == steps):
                 log.flush()
                 _save(out / "checkpoint.pt", step + 1, painter, optimizer, ema)
     ema.copy_to(painter.parameters())
     return painter
 
 
-def _progress() -> Progress:
+class _Optimizers:
+    """Muon for the matrices inside the painter, AdamW for all else: tables, norms, biases, what makes the output."""
+
+    def __init__(self, painter: NanoPainter, recipe: Recipe) -> None:
+        inner, rest = [], []
+        for name, parameter in painter.named_parameters():
+            outer = parameter.ndim < 2 or any(part in name for part in _OUTER)
+            (rest if outer else inner).append(parameter)
+        self.each = (
+            Muon(inner, lr=recipe.rate, weight_decay=recipe.weight_decay),
+            torch.optim.AdamW(rest, lr=recipe.rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98), fused=True))
+
+    def step(self, rate: float) -> None:
+        for optimizer in self.each:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def state_dict(self) -> list[dict]:
+        return [optimizer.state_dict() for optimizer in self.each]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for optimizer, state in zip(self.each, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def _progress(shown: bool) -> Progress:
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                    TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+                    TimeRemainingColumn(), TextColumn("{task.fields[loss]}"), disable=not shown)
 
 
 def _save(path: Path, step: int, painter: nn.Module, optimizer, ema: EMAModel) -> None:
@@ -276,7 +322,7 @@ def read_checkpoint(path: Path) -> dict:
 
 def _open_log(path: Path, start: int) -> TextIO:
     """The losses so far, without the steps after the checkpoint, which are done again."""
-    rows = path.read_text().splitlines() if path.exists() else []
+    rows = path.read_text().splitlines() if path.is_file() else []
     kept = [row for row in rows if row.partition(",")[0].isdigit() and int(row.partition(",")[0]) < start]
     path.write_text("".join(f"{row}\n" for row in kept))
     return open(path, "a", newline="", buffering=1)
