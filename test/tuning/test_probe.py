@@ -33,7 +33,7 @@ def test_the_truth_costs_nothing(sim_frame):
     assert probe_loss(answers(facts), facts) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("channel", "weight"), [(0, 1), (1, 1), (3, 1), (4, 5), (5, 5)])
+@pytest.mark.parametrize(("channel", "weight"), [(0, 3), (1, 1), (3, 1), (4, 5), (5, 5)])
 def test_an_error_costs_its_weight(sim_frame, channel, weight):
     facts = torch.from_numpy(known_facts(sim_frame)).permute(2, 0, 1)[None]
     read = answers(facts)
@@ -46,7 +46,7 @@ def test_a_frame_without_classes_has_geometry_only():
     facts[:, 6] = 255
     read = torch.zeros(1, 6 + len(CLASSES), 2, 2)
     read[:, 0] = 0.5
-    assert probe_loss(read, facts) == pytest.approx(0.5)
+    assert probe_loss(read, facts) == pytest.approx(3 * 0.5)
 
 
 def test_it_reads_features():

@@ -53,8 +53,8 @@ def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
     read = read.float()
     known = torch.isfinite(facts[:, :6])
     error = (read[:, :6] - facts[:, :6].nan_to_num()).abs() * known
-    # Shares of the picture are small numbers: without a weight they would not be learnt.
-    weight = error.new_tensor([1.0, 1.0, 1.0, 1.0, 5.0, 5.0])
+    # Shares of the picture are small numbers: without a weight they would not be learnt. Scale is the hardest to see.
+    weight = error.new_tensor([3.0, 1.0, 1.0, 1.0, 5.0, 5.0])
     means = error.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp(min=1) * weight
     classes = facts[:, 6].long()
     classes = classes.masked_fill(classes >= len(CLASSES), -100)

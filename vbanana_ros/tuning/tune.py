@@ -25,7 +25,7 @@ def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, i
               start: str | None = None, seed: int = 0) -> None:
     """Train `nano` on `scenes` scenes kept in `data`; checkpoint, losses and `model` go to `out`.
 
-    size: (height, width), pixels, multiples of 32. images: in a batch. start: the model to start from,
+    size: (height, width), pixels, multiples of 32. images: in a batch of each process. start: the model to start from,
     by name or directory. Raises InputError where scenes would reach into the held-out seeds, or the checkpoint in
     `out` is broken; ModelError for start; SimError where scenes are to be drawn and there is no OpenGL.
     """
@@ -41,8 +41,9 @@ def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, i
     if not processes.is_main_process:
         return
     export(painter, out / "model", area=size[0] * size[1],
-           about=f"Trained on simulated scenes for one step, at last {steps} batches of {images} images at "
-                 f"{size[1]}x{size[0]}. For scenes like those; real scenes want a real generator.")
+           about=f"Trained on simulated scenes for one step, at last {steps} batches of "
+                 f"{images * processes.num_processes} images at {size[1]}x{size[0]}. For scenes like those; "
+                 "real scenes want a real generator.")
 
 
 def _painter(start: str | None) -> NanoPainter:

@@ -50,15 +50,15 @@ class Recipe:
     answers: int = 1
     pictures: int = 1
     most_classes: int = 8
-    rate: float = 1e-3
+    rate: float = 6e-4
     warmup: int = 200
     decay: float = 0.5
     weight_decay: float = 0.02
     palette: float = 0.3
-    probe: float = 0.5
+    probe: float = 0.8
     ema: float = 0.999
     mixture: dict[str, float] = field(default_factory=lambda: {
-        "depth": 1.5, "normals": 1.5, "semantic": 1.2, "instance": 0.5, "referring": 0.6})
+        "depth": 3.0, "normals": 1.2, "semantic": 0.8, "instance": 0.3, "referring": 0.4})
 
 
 class NanoPainter(nn.Module):
