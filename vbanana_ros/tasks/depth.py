@@ -74,4 +74,5 @@ def _project(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # 0 or 1 as a float: lerp then takes one end or the other, exactly, and many times faster than a bool mask.
         rest.lerp_(torch.add(channel, offset, out=place), closer)
         torch.minimum(nearest, square, out=nearest)
-    return rest, nearest.sqrt_().mul_(255)
+    # The root, several times as fast as sqrt on a CPU; of zero it is 1 / inf.
+    return rest, nearest.rsqrt_().reciprocal_().mul_(255)
