@@ -42,14 +42,14 @@ def make_cloud(
         if image is not None and image.shape[:2] != depth.shape:
             raise InputError(f"{name} is {image.shape[1]}x{image.shape[0]} and depth "
                              f"{depth.shape[1]}x{depth.shape[0]}; bring both to one grid")
-    rays, depth, rgb, normals, labels, instances = (
+    depth, rgb, normals, labels, instances = (
         None if image is None else np.ascontiguousarray(image[::stride, ::stride])
-        for image in (rays, depth, rgb, normals, labels, instances)
+        for image in (depth, rgb, normals, labels, instances)
     )
     z = np.full(depth.shape, np.nan, np.float32)
     depth = depth.astype(np.float32, copy=False)
     cv2.copyTo(depth, cv2.inRange(depth, float(min_range), min(float(max_range), _LARGEST)), z)
-    planes = [cv2.multiply(rays, cv2.merge((z, z, z)))]
+    planes = [cv2.multiply(np.ascontiguousarray(rays[::stride, ::stride, k]), z) for k in range(3)]
     fields = [(name, np.float32) for name in "xyz"]
     if rgb is not None:
         planes.append(pack_rgb(rgb))
