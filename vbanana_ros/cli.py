@@ -289,7 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--scenes", type=_count, default=3000, help="how many scenes, four views each")
     tune.add_argument("--steps", type=_count, default=6000)
     tune.add_argument("--size", type=_size, default=(192, 256), metavar="HxW", help="pixels (default 192x256)")
-    tune.add_argument("--images", type=_count, default=8, help="in a batch")
+    tune.add_argument("--images", type=_count, default=8, help="in a batch of each process")
     tune.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
     tune.add_argument("--start", metavar="MODEL", help="a model to start from, by name or directory")
     tune.add_argument("--seed", type=int, default=0)

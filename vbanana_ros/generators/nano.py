@@ -29,7 +29,7 @@ CACHED = 64
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One frame at the generator's size: RGB [1, 3, h, w] in -1..1, and what the way down found in it."""
+    """One frame at the generator's size: RGB [1, 3, h, w] in -1..1, and what was found in it."""
 
     rgb: torch.Tensor
     features: Features
@@ -135,7 +135,7 @@ class NanoGenerator:
 
     @torch.inference_mode()
     def encode_image(self, rgb: np.ndarray) -> EncodedImage:
-        """The way down of the UNet, once a frame."""
+        """The way down and back of the UNet, once a frame."""
         _check_image(rgb)
         return self.pipeline.encode(rgb, *self.size(*rgb.shape[:2]))
 
