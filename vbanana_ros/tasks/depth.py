@@ -9,10 +9,12 @@ digits where they are worth most metres.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from vbanana_ros.results import Array, DepthMap
-from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, confidence_of, like
+from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, like
 
 # This near the walk's end one 8-bit step is worth more than 25 m (about 200 m away): white is the sky, +inf.
 FAR_REST = 4 / 255
@@ -36,14 +38,17 @@ class Depth:
         """
         pixels = as_pixels(rgb)
         depth, confidence = pixels.new_empty(2, len(pixels))
-        nowhere = pixels.new_tensor(-1.0)
+        nowhere, camera, sure = pixels.new_tensor([-1.0, -10.0, 1.0])
+        scale = 255 / max_residual
         for block in blocks(pixels):
-            rest, residual = _project(pixels[block])
+            rest, square = _project(pixels[block])
             # Where no edge is near the rest becomes negative, and its root NaN.
-            known = torch.le(residual, max_residual, out=torch.empty_like(residual))
-            rest = torch.lerp(nowhere, torch.threshold_(rest, FAR_REST, 0), known).div_(7)
-            torch.rsqrt(rest, out=depth[block]).sub_(1).mul_(10)
-            confidence[block] = confidence_of(residual, max_residual)
+            known = torch.le(square, scale**-2, out=torch.empty_like(square))
+            rest = torch.lerp(nowhere, torch.threshold_(rest, FAR_REST, 0), known)
+            torch.add(camera, rest.rsqrt_(), alpha=10 * 7**0.5, out=depth[block])
+            # The root, several times as fast as sqrt on a CPU; of zero it is 1 / inf.
+            torch.sub(sure, square.rsqrt_().reciprocal_(), alpha=scale, out=confidence[block])
+        confidence.clamp_(0, 1).nan_to_num_(0)
         shape = rgb.shape[:2]
         return DepthMap(like(depth.reshape(shape), rgb), like(confidence.reshape(shape), rgb))
 
@@ -59,20 +64,35 @@ class Depth:
 
 
 def _project(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Colours [N, 3] -> the rest of the walk, 0..7, and the distance from it (0-255 scale), both [N]."""
-    r, g, b = torch.clamp(rgb.T, 0, 1, out=rgb.new_empty(3, len(rgb)))
-    to_r, to_g, to_b = 1 - r, 1 - g, 1 - b
-    r0, g0, b0 = r * r, g * g, b * b
-    r1, g1, b1 = to_r * to_r, to_g * to_g, to_b * to_b
-    # An edge's squared distance is that of the two channels that do not change along it; the third says where on it.
-    nearest, rest = g0 + b0, to_r + 6
-    square, place, closer = rgb.new_empty(3, len(rgb))
-    for x, y, channel, offset in ((r1, b0, to_g, 5), (g1, b0, r, 4), (r0, g1, to_b, 3), (r0, b1, g, 2),
-                                  (g0, b1, to_r, 1), (r1, b1, to_g, 0)):
-        torch.add(x, y, out=square)
-        torch.lt(square, nearest, out=closer)
+    """Colours [N, 3] -> the rest of the walk, 0..7, and the squared distance from it (channels in 0..1), both [N].
+
+    An edge's squared distance is that of the two channels that do not change along it; the third says where on it.
+    Edges that share a channel are compared by the other one alone.
+    """
+    planes = torch.clamp(rgb.T, 0, 1, out=rgb.new_empty(3, len(rgb)))
+    (r, g, b), (to_r, to_g, to_b) = planes, 1 - planes
+    nearest, square, place, closer = rgb.new_empty(4, len(rgb))
+
+    def nearer(compare: Callable) -> None:
+        """Take the pixels of `place` that are on a nearer edge than those before."""
         # 0 or 1 as a float: lerp then takes one end or the other, exactly, and many times faster than a bool mask.
-        rest.lerp_(torch.add(channel, offset, out=place), closer)
+        rest.lerp_(place, compare(square, nearest, out=closer))
         torch.minimum(nearest, square, out=nearest)
-    # The root, several times as fast as sqrt on a CPU; of zero it is 1 / inf.
-    return rest, nearest.rsqrt_().reciprocal_().mul_(255)
+
+    # Near black or blue g stays 0, near yellow or white r stays 1, and b at one of its ends.
+    _sum_of_squares(torch.minimum(g, to_r), torch.minimum(b, to_b), nearest)
+    rest = (1 + to_r).lerp_(to_g, torch.lt(to_r, g, out=closer))
+    rest.add_(torch.le(b, 0.5, out=closer), alpha=5)
+    # Cyan to blue. Of edges that meet the nearer depth is taken where both are equally near.
+    _sum_of_squares(r, to_b, square)
+    torch.add(g, 2, out=place)
+    nearer(torch.le)
+    # Yellow to green to cyan.
+    _sum_of_squares(torch.minimum(r, b), to_g, square)
+    torch.add(r, 4, out=place).lerp_(to_b.add_(3), torch.lt(r, b, out=closer))
+    nearer(torch.lt)
+    return rest, nearest
+
+
+def _sum_of_squares(x: torch.Tensor, y: torch.Tensor, out: torch.Tensor) -> None:
+    torch.mul(x, x, out=out).addcmul_(y, y)
