@@ -136,6 +136,15 @@ def test_a_failing_generator_leaves_the_old_requests(generator, monkeypatch):
     assert [r.task for r in perception.requests] == ["depth"] and perception(FRAME).result("normals") is None
 
 
+def test_a_frame_can_be_asked_something_else_beside_what_all_are(generator):
+    requests = [request for request, _ in truths()]
+    perception, own = Perception(generator, requests), [requests[2], requests[0]]
+    assert [a.request for a in perception(FRAME, own).answers] == own
+    assert perception.requests == tuple(requests)
+    with pytest.raises(RequestError, match="nothing is asked"):
+        perception(FRAME, [])
+
+
 def test_ask_counts_from_the_next_frame_on(generator):
     perception = Perception(generator, [make_request("depth")])
     perception.ask([make_request("normals")])

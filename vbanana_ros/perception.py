@@ -116,6 +116,10 @@ class Perception:
 
         Raises RequestError for no request, or a task that is unknown or not the model's; then nothing changes.
         """
+        # One assignment, so that a frame in another thread sees all of the old or all of the new.
+        self._asked = self._prepared(requests)
+
+    def _prepared(self, requests: Sequence[Request]) -> _Asked:
         able = self.generator.capabilities.tasks or tuple(TASKS)
         if not requests:
             raise RequestError(f"nothing is asked; choose from {', '.join(able)}")
@@ -126,16 +130,16 @@ class Perception:
         prompts = tuple(TASKS[r.task].prompt(r) for r in requests)
         steps = [self._picture_steps if r.task == "picture" else self.steps for r in requests]
         places = {n: [i for i, own in enumerate(steps) if own == n] for n in sorted(set(steps))}
-        # One assignment, so that a frame in another thread sees all of the old or all of the new.
-        self._asked = _Asked(tuple(requests), prompts, tuple(
+        return _Asked(tuple(requests), prompts, tuple(
             (n, rows, self.generator.encode_prompts([prompts[i] for i in rows])) for n, rows in places.items()))
 
-    def __call__(self, frame: Frame) -> Perceived:
+    def __call__(self, frame: Frame, requests: Sequence[Request] | None = None) -> Perceived:
         """Answer every request about a frame, in one batch of the generator (pictures in their own).
 
-        Raises InputError for an image that the generator cannot look at.
+        requests: asked of this frame only, in place of what is asked of every frame.
+        Raises InputError for an image that the generator cannot look at, and RequestError as `ask` does.
         """
-        asked, start = self._asked, time.perf_counter()
+        asked, start = self._asked if requests is None else self._prepared(requests), time.perf_counter()
         image = self.generator.encode_image(frame.rgb)
         encoded = time.perf_counter()
         painted: dict[int, np.ndarray] = {}
