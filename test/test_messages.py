@@ -18,11 +18,15 @@ from vbanana_ros.errors import InputError
 from vbanana_ros.messages import (
     LATCHED,
     TOPICS,
+    camera_messages,
     decode_image,
+    label_info,
     messages,
     offline,
     pack_array,
+    pack_numpy,
     stamp_of,
+    tasks_behind,
     typestore,
 )
 from vbanana_ros.perception import Answer, Frame, Perceived
@@ -173,6 +177,37 @@ def test_points_carry_every_field():
     assert small.shape == (3, 5)
     z = DEPTH[::2, ::2]
     np.testing.assert_array_equal(np.isfinite(small["z"]), (z >= 2) & (z <= 5))
+
+
+def test_a_cloud_keeps_the_fields_of_tasks_that_this_frame_was_not_asked():
+    full = cloud_of(built("depth", "normals", "semantic", "instance")["points"])
+    part = cloud_of(built("depth", cloud_tasks={"depth", "normals", "semantic", "instance"})["points"])
+    assert part.dtype == full.dtype
+    np.testing.assert_array_equal(part["z"], full["z"])
+    assert np.isnan(part["normal_x"]).all() and (part["label"] == 255).all() and (part["instance"] == 65535).all()
+
+
+@pytest.mark.parametrize(("topics", "asked", "behind"), [
+    (["depth/color"], ["depth", "semantic"], {"depth"}), (["depth/camera_info"], ["depth"], {"depth"}),
+    (["points"], ["depth", "semantic", "referring"], {"depth", "semantic"}),
+    (["overlay"], ["depth", "instance"], {"instance"}), (["overlay"], ["normals"], set()),
+    (["result_info", "semantic/label_info"], ["depth", "semantic"], set()),
+    (["semantic/image"], ["depth"], set()), (["picture/image", "normals/color"], list(RESULTS), {"picture", "normals"}),
+])
+def test_only_the_tasks_behind_what_is_read_must_be_answered(topics, asked, behind):
+    assert tasks_behind(topics, asked) == behind
+
+
+def test_names_of_labels_can_be_told_before_there_are_labels():
+    info = label_info(Frame(RGB, STAMP, "optical"), ("cup", "table"), offline)
+    assert info == built("semantic")["semantic/label_info"]
+
+
+def test_a_frame_as_its_camera_would_send_it():
+    image, info = camera_messages(Frame(RGB, STAMP, "optical", CAMERA), offline, pack_numpy)
+    np.testing.assert_array_equal(decode_image(image), RGB)
+    assert stamp_of(image) == stamp_of(info) == STAMP and info.header.frame_id == "optical"
+    assert Camera.from_message(info).K[0, 0] == 7.0
 
 
 @pytest.mark.parametrize("camera", [None, Camera(W, H, np.zeros((3, 3)))])

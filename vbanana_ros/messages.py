@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 import functools
 import sys
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,13 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.cloud import make_cloud
 from vbanana_ros.colorize import OVERLAID, blend, colorize
 from vbanana_ros.errors import InputError
-from vbanana_ros.results import UNLABELED_8, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
+from vbanana_ros.perception import Frame, Perceived
+from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-    from vbanana_ros.perception import Answer, Perceived
+    from vbanana_ros.perception import Answer
 
 GetMessage = Callable[[str], Any]
 Pack = Callable[[np.ndarray], Any]
@@ -47,11 +48,30 @@ TOPICS = {
 # Constant until the prompt changes: transient local live, written once in a bag.
 LATCHED = ("semantic/label_info", "referring/label_info")
 
+# What a cloud is made of.
+CLOUD_TASKS = ("depth", "normals", "semantic", "instance")
+
 # Decoders mark a pixel as unlabelled only at confidence 0.
 _THRESHOLD = 0.0
 
 # PointField: datatype of each field of a cloud.
 _DATATYPES = {"f": 7, "u": 6}  # FLOAT32, UINT32
+
+
+def tasks_behind(topics: Iterable[str], asked: Collection[str]) -> set[str]:
+    """Those of the asked tasks that must be answered for these topics of TOPICS.
+
+    `result_info` and the labels' names need none of their own: they come with what else is read.
+    """
+    behind: set[str] = set()
+    for topic in topics:
+        if topic == "points":
+            behind.update(CLOUD_TASKS)
+        elif topic == "overlay":
+            behind.update([t for t in OVERLAID if t in asked][:1])
+        elif topic not in LATCHED:
+            behind.add(topic.partition("/")[0])
+    return behind.intersection(asked)
 
 
 def pack_numpy(values: np.ndarray) -> np.ndarray:
@@ -76,22 +96,36 @@ def messages(
     stride: int = 1,
     min_range: float = 0.0,
     max_range: float = float("inf"),
+    cloud_tasks: Collection[str] = (),
     age: float = 0.0,
     dropped: int = 0,
 ) -> list[tuple[str, Any]]:
     """Every output message about one frame, as (topic of TOPICS, message); labels' names come before labels.
 
     pack: `pack_numpy` for rosbags, `pack_array` for rclpy. wanted: build only these topics; None builds all.
-    stride, min_range, max_range: of the cloud, see `make_cloud`. age (seconds), dropped: see ResultInfo.msg.
+    stride, min_range, max_range: of the cloud, see `make_cloud`. cloud_tasks: whose fields the cloud has beside those
+    of the answers: NaN or unlabelled where a frame was not asked them, so that the fields never change.
+    age (seconds), dropped: see ResultInfo.msg.
     `result_info` comes once a request. Each message has its own copy of the input's stamp and frame_id. Depth
     that is not metric is shown as colours but never sent as metres or points; a frame without a calibrated
     camera gets no `depth/camera_info` and no `points`.
     """
     outputs = _Outputs(perceived, get_message, pack)
     makers = (*outputs.depth(), *outputs.normals(), *outputs.labels("semantic"), *outputs.labels("referring"),
-              *outputs.instances(), *outputs.points(stride, min_range, max_range), *outputs.overlay(),
+              *outputs.instances(), *outputs.points(stride, min_range, max_range, cloud_tasks), *outputs.overlay(),
               *outputs.picture(), *outputs.infos(age, dropped))
     return [(name, make()) for name, make in makers if wanted is None or name in wanted]
+
+
+def label_info(frame: Frame, names: Sequence[str], get_message: GetMessage) -> Any:
+    """vision_msgs/LabelInfo with the names of a label image's values, and the frame's stamp and frame_id."""
+    return _Outputs(Perceived(frame, ()), get_message, pack_array).label_info(names)
+
+
+def camera_messages(frame: Frame, get_message: GetMessage, pack: Pack = pack_array) -> tuple[Any, Any]:
+    """A frame with a camera as a camera driver sends it: sensor_msgs/Image (rgb8) and CameraInfo."""
+    outputs = _Outputs(Perceived(frame, ()), get_message, pack)
+    return outputs.image(frame.rgb, "rgb8"), outputs.camera_info(frame.camera)
 
 
 _Makers = Iterator[tuple[str, Callable[[], Any]]]
@@ -138,7 +172,7 @@ class _Outputs:
     def labels(self, task: str) -> _Makers:
         if task in self.asked:
             result: LabelMap = self.result(task)
-            yield f"{task}/label_info", lambda: self.label_info(result)
+            yield f"{task}/label_info", lambda: self.label_info(result.names)
             yield f"{task}/image", lambda: self.image(result.labels, "mono8")
             yield f"{task}/color", lambda: self.image(self.color(task), "rgb8")
 
@@ -149,15 +183,23 @@ class _Outputs:
             yield "instance/detections", lambda: self.detections(result)
             yield "instance/color", lambda: self.image(self.color("instance"), "rgb8")
 
-    def points(self, stride: int, min_range: float, max_range: float) -> _Makers:
+    def points(self, stride: int, min_range: float, max_range: float, cloud_tasks: Collection[str]) -> _Makers:
         if "depth" in self.asked and self.camera and self.result("depth").metric:
+            wanted = self.asked.union(cloud_tasks)
             yield "points", lambda: self.cloud(make_cloud(
                 self.result("depth").depth, self.camera, self.frame.rgb,
-                self.result("normals").normals if "normals" in self.asked else None,
-                self.result("semantic").labels if "semantic" in self.asked else None,
-                self.result("instance").labels if "instance" in self.asked else None,
+                *(self.layer(task, name) if task in wanted else None for task, name in (
+                    ("normals", "normals"), ("semantic", "labels"), ("instance", "labels"))),
                 min_range, max_range, stride,
             ))
+
+    def layer(self, task: str, name: str) -> np.ndarray:
+        """What a task says of each pixel, or nothing at all where it was not asked."""
+        if task in self.asked:
+            return getattr(self.result(task), name)
+        shape = self.frame.rgb.shape[:2]
+        return {"normals": np.full((*shape, 3), np.nan, np.float32), "semantic": np.full(shape, UNLABELED_8, np.uint8),
+                "instance": np.full(shape, UNLABELED_16, np.uint16)}[task]
 
     def overlay(self) -> _Makers:
         task = next((t for t in OVERLAID if t in self.asked), None)
@@ -218,9 +260,9 @@ class _Outputs:
             data=self.data(cloud), is_dense=False,
         )
 
-    def label_info(self, result: LabelMap) -> Any:
+    def label_info(self, names: Sequence[str]) -> Any:
         vision_class = self.get("vision_msgs/msg/VisionClass")
-        named = [*enumerate(result.names), (UNLABELED_8, "UNLABELED")]
+        named = [*enumerate(names), (UNLABELED_8, "UNLABELED")]
         return self.get(_LABEL_INFO)(
             header=self.header(), class_map=[vision_class(class_id=i, class_name=name) for i, name in named],
             threshold=_THRESHOLD,
