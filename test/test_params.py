@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from vbanana_ros.errors import RequestError
-from vbanana_ros.params import NAMES, Params, read_params, with_values
+from vbanana_ros.params import (
+    DESCRIPTIONS,
+    FIXED,
+    NAMES,
+    Live,
+    Params,
+    defaults,
+    live,
+    prompted,
+    read_params,
+    with_values,
+)
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "perception.yaml"
 
@@ -120,3 +131,60 @@ def test_requests_follow_tasks_and_split_the_classes_of_instance():
 def test_what_cannot_be_asked_is_named(values, said):
     with pytest.raises(RequestError, match=said):
         with_values(Params(), values).requests()
+
+
+def test_every_parameter_of_the_node_is_described_and_in_the_shipped_file_with_a_comment():
+    text = CONFIG.read_text()
+    assert set(defaults()) == set(DESCRIPTIONS) and set(FIXED) < set(DESCRIPTIONS)
+    for name in defaults():
+        lines = [line for line in text.splitlines() if line.strip().startswith(name.rpartition(".")[2] + ": ")]
+        assert lines and all("#" in line for line in lines), name
+        assert all(("configure" in line or "read at start" in line) == (name in FIXED) for line in lines), name
+
+
+def test_the_defaults_are_those_of_the_classes():
+    values = defaults()
+    assert with_values(Params(), values) == Params() and live(values) == Live()
+
+
+def test_the_nodes_own_parameters_are_read():
+    own = live({"cameras": ["front", "rear"], "image_transport": "compressed", "max_rate.semantic": 1,
+                "autostart": False, "seed": 3})
+    assert (own.cameras, own.image_transport, own.autostart) == (("front", "rear"), "compressed", False)
+    assert own.max_rate["semantic"] == 1.0 and own.max_rate["depth"] == 0.0
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ({"cameras": ["a", "a"]}, "cameras has 'a'"), ({"cameras": ["a/b"]}, "letters, digits"),
+    ({"cameras": "front"}, "a list of strings"), ({"image_transport": "theora"}, "raw or compressed, not 'theora'"),
+    ({"max_rate.depth": -1.0}, "0 or more, not -1.0"), ({"max_rate.depth": 2000.0}, "0 to 1000, not 2000.0"),
+    ({"max_rate.depth": "fast"}, "a number"),
+])
+def test_wrong_values_of_the_nodes_own_are_named(values, said):
+    with pytest.raises(RequestError, match=said):
+        live(values)
+
+
+@pytest.mark.parametrize(("prompt", "values"), [
+    ({"task": "semantic", "classes": ["mug"], "colors": ["red"]},
+     {"semantic.classes": ["mug"], "semantic.colors": ["red"]}),
+    ({"task": "semantic", "classes": ["mug"]}, {"semantic.classes": ["mug"], "semantic.colors": []}),
+    ({"task": "instance", "classes": ["mug"]},
+     {"instance.classes": ["mug"], "tasks": ["depth", "semantic", "instance"]}),
+    ({"task": "referring", "classes": ["the red mug"]},
+     {"referring.expressions": ["the red mug"], "referring.colors": [], "tasks": ["depth", "semantic", "referring"]}),
+    ({"task": "picture", "text": "a mug"}, {"picture": "a mug", "tasks": ["depth", "semantic", "picture"]}),
+    ({"task": "depth"}, {}),
+])
+def test_a_prompt_means_parameters(prompt, values):
+    assert prompted(("depth", "semantic"), **prompt) == values
+
+
+@pytest.mark.parametrize(("prompt", "said"), [
+    ({"task": "dept"}, "unknown task 'dept'"), ({"task": "depth", "classes": ["mug"]}, "no use for classes"),
+    ({"task": "instance", "classes": ["mug"], "colors": ["red"]}, "no use for colors"),
+    ({"task": "semantic", "classes": ["mug"], "text": "mug"}, "no use for text"),
+])
+def test_a_prompt_with_words_of_no_use_is_refused(prompt, said):
+    with pytest.raises(RequestError, match=said):
+        prompted((), **prompt)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def with_values(params: Params, values: Mapping[str, Any], source: str = "parame
         head, _, tail = name.partition(".")
         if name in _PLAIN:
             params = replace(params, **{name: _as(_PLAIN[name], value, name, source)})
-        elif head in _WORDS and tail in ("colors", "background", _WORDS[head]):
+        elif head in _WORDS and tail in _parts(head):
             part = "names" if tail == _WORDS[head] else tail
             kind = str if part == "background" else tuple
             params = replace(params, **{head: replace(getattr(params, head), **{part: _as(kind, value, name, source)})})
@@ -121,21 +122,127 @@ def with_values(params: Params, values: Mapping[str, Any], source: str = "parame
 
 
 def _in_range(params: Params, source: str) -> Params:
-    for name, least in (("seed", 0), ("steps", 0), ("stride", 1), ("min_range", 0)):
-        if not getattr(params, name) >= least:
-            raise RequestError(f"{source}: {name} must be {least} or more, not {getattr(params, name)}")
+    for name in RANGES:
+        if hasattr(params, name):
+            _check_range(name, getattr(params, name), source)
     if not params.max_range > params.min_range or math.isinf(params.min_range):
         raise RequestError(f"{source}: max_range must be above min_range ({params.min_range}), not {params.max_range}")
     return params
+
+
+def _check_range(name: str, value: float, source: str) -> None:
+    least, most = RANGES[name]
+    if not least <= value <= most:
+        limits = f"{least} to {most}" if value > most else f"{least} or more"
+        raise RequestError(f"{source}: {name} must be {limits}, not {value}")
+
+
+@dataclass(frozen=True)
+class Live:
+    """Parameters that only the node has.
+
+    autostart: configure and activate without being told to. cameras: their names, each with its topics in a
+    namespace of that name; none: one camera, without. image_transport: raw or compressed. max_rate: results a second
+    of each task, at most; 0: of every frame.
+    """
+
+    autostart: bool = True
+    cameras: tuple[str, ...] = ()
+    image_transport: str = "raw"
+    max_rate: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(TASKS, 0.0))
+
+
+def live(values: Mapping[str, Any], source: str = "parameters") -> Live:
+    """The node's own parameters among dotted names; raises RequestError for a wrong type or value."""
+    default = Live()
+    rates = {task: _as(float, values.get(f"max_rate.{task}", 0.0), f"max_rate.{task}", source) for task in TASKS}
+    for task, rate in rates.items():
+        _check_range(f"max_rate.{task}", rate, source)
+    cameras = _as(tuple, values.get("cameras", default.cameras), "cameras", source)
+    for name in cameras:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or cameras.count(name) > 1:
+            raise RequestError(f"{source}: cameras has {name!r}; give each camera one name of letters, digits and _")
+    transport = values.get("image_transport", default.image_transport)
+    if transport not in TRANSPORTS:
+        raise RequestError(f"{source}: image_transport must be {' or '.join(TRANSPORTS)}, not {transport!r}")
+    return Live(bool(values.get("autostart", default.autostart)), cameras, transport, rates)
+
+
+def prompted(asked: Sequence[str], task: str, text: str = "", classes: Sequence[str] = (),
+             colors: Sequence[str] = ()) -> dict[str, Any]:
+    """A prompt (TaskPrompt.msg) as values of parameters; the task is added to those that are asked.
+
+    Raises RequestError for an unknown task, or words that it has no use for.
+    """
+    if task not in TASKS:
+        raise RequestError(f"unknown task {task!r}: use one of {', '.join(TASKS)}")
+    useful = {"picture": ("text",), "instance": ("classes",), "semantic": ("classes", "colors"),
+              "referring": ("classes", "colors")}.get(task, ())
+    for name, given in (("text", text), ("classes", classes), ("colors", colors)):
+        if given and name not in useful:
+            raise RequestError(f"task {task!r} has no use for {name}; leave it empty")
+    values: dict[str, Any] = {} if task in asked else {"tasks": [*asked, task]}
+    if task == "picture":
+        values["picture"] = text
+    elif task in _WORDS:
+        values[f"{task}.{_WORDS[task]}"] = list(classes)
+    if "colors" in useful:
+        values[f"{task}.colors"] = list(colors)
+    return values
+
+
+def defaults() -> dict[str, Any]:
+    """Every parameter of the node by its dotted name, with its default."""
+    params, own = Params(), Live()
+    words = {f"{task}.{part}": getattr(getattr(params, task), "names" if part == word else part)
+             for task, word in _WORDS.items() for part in _parts(task)}
+    rates = {f"max_rate.{task}": rate for task, rate in own.max_rate.items()}
+    return ({name: getattr(params, name) for name in _PLAIN} | words | rates
+            | {name: getattr(own, name) for name in ("autostart", "cameras", "image_transport")})
+
+
+def _parts(task: str) -> tuple[str, ...]:
+    """Of a task with words; instances choose their own colours."""
+    return (_WORDS[task], "background") if task == "instance" else (_WORDS[task], "colors", "background")
 
 
 _WORDS = {"semantic": "classes", "instance": "classes", "referring": "expressions"}
 _PLAIN = {f.name: {"int": int, "float": float, "str": str}.get(f.type, tuple)
           for f in fields(Params) if f.name not in _WORDS}
 # Every name that a parameter file may use.
-NAMES = (*_PLAIN, *(f"{task}.{part}" for task, words in _WORDS.items() for part in (words, "colors", "background")))
+NAMES = (*_PLAIN, *(f"{task}.{part}" for task in _WORDS for part in _parts(task)))
 # Parameters of the live node that mean nothing to a file or a bag.
-NODE_ONLY = ("use_sim_time", "autostart", "qos_overrides", "start_type_description_service")
+NODE_ONLY = ("autostart", "cameras", "image_transport", "max_rate", "use_sim_time", "qos_overrides",
+             "start_type_description_service")
+TRANSPORTS = ("raw", "compressed")
+# Least and most of each number, both allowed.
+RANGES = {"seed": (0, 2**63 - 1), "steps": (0, 1000), "stride": (1, 32), "min_range": (0, math.inf),
+          "max_range": (0, math.inf), **{f"max_rate.{task}": (0, 1000) for task in TASKS}}
+# What the node says of each parameter. Those of FIXED are read in `configure` and cannot change after it.
+FIXED = ("model", "device", "seed", "steps", "autostart", "cameras", "image_transport")
+DESCRIPTIONS = {
+    "model": "A shipped model's name, or a model directory.",
+    "device": "auto (a GPU where there is one), cpu, cuda or cuda:N.",
+    "seed": "Of the noise that pictures start from.",
+    "steps": "Denoising steps; 0: the model's own number.",
+    "tasks": "Asked of every frame: depth, normals, semantic, instance, referring, picture.",
+    "semantic.classes": "Any text, 1-255 classes.",
+    "semantic.colors": "Words, '#80C000' or '(255, 165, 0)', one a class; empty: chosen for you.",
+    "semantic.background": "Colour of what no class names; empty: chosen for you.",
+    "instance.classes": "The classes whose objects are told apart; one inference for each.",
+    "instance.background": "Colour of what is no instance; empty: black.",
+    "referring.expressions": "Any text, 1-255 expressions, such as 'the nearest chair'.",
+    "referring.colors": "One an expression; empty: chosen for you.",
+    "referring.background": "Colour of what is not meant; empty: chosen for you.",
+    "picture": "What task picture paints or edits.",
+    "min_range": "Metres; nearer points of the cloud are NaN.",
+    "max_range": "Metres; farther points of the cloud are NaN.",
+    "stride": "Every n-th row and column in the cloud.",
+    "autostart": "Configure and activate at start, without being told to.",
+    "cameras": "Names; each camera's topics are in a namespace of its name. Empty: one camera, without.",
+    "image_transport": "raw (topic image) or compressed (topic image/compressed).",
+    **{f"max_rate.{task}": f"Results of {task} a second and camera, at most; 0: of every frame." for task in TASKS},
+}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
