@@ -1,0 +1,540 @@
+"""The live front end: camera topics in, every result out. Of this package only this module knows rclpy."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rosidl_runtime_py.utilities import get_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from vbanana_ros.action import Query
+from vbanana_ros.errors import InputError, RequestError, VBananaError
+from vbanana_ros.feed import Feed
+from vbanana_ros.generators.base import Generator
+from vbanana_ros.generators.load import load_generator
+from vbanana_ros.health import Health
+from vbanana_ros.mailbox import Mailbox
+from vbanana_ros.messages import (
+    CLOUD_TASKS,
+    LATCHED,
+    TOPICS,
+    decode_image,
+    label_info,
+    messages,
+    pack_array,
+    stamp_of,
+    tasks_behind,
+)
+from vbanana_ros.msg import TaskPrompt
+from vbanana_ros.params import DESCRIPTIONS, FIXED, NODE, RANGES, Live, Params, defaults, live, prompted, with_values
+from vbanana_ros.perception import Perceived, Perception
+from vbanana_ros.schedule import Schedule
+from vbanana_ros.srv import SetPrompt
+from vbanana_ros.tasks import TASKS
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+# A camera's driver may be best effort or reliable, and only the newest frame counts.
+_INPUT = functools.partial(QoSProfile, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A reliable publisher serves both kinds of reader.
+_OUTPUT = functools.partial(QoSProfile, depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_INFOS = functools.partial(QoSProfile, depth=20, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = functools.partial(_OUTPUT, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+# Where the action's result has what the topics of its task have.
+_ANSWERS = {"image": "image", "color": "color", "confidence": "confidence", "label_info": "label_info",
+            "detections": "detections", "points": "points"}
+
+
+class PerceptionNode(LifecycleNode):
+    """`perception_node`: what `vbanana bag` does to a recording, done to live topics.
+
+    Subscribes (of each camera): image or image/compressed, camera_info; and ~/prompt (TaskPrompt).
+    Publishes: every topic of messages.TOPICS under ~/ (~/CAMERA/ where there are several), and /diagnostics.
+    Serves: ~/set_prompt (SetPrompt), ~/set_enabled (std_srvs/SetBool), the action ~/query (Query), and the
+    services of a managed node. Parameters: config/perception.yaml.
+
+    Images are answered one after the other in a thread of their own; the executor only moves messages. Of each
+    camera the newest image waits, older ones are dropped and counted. load: (model, device) -> generator.
+    """
+
+    def __init__(self, load: Callable[[str, str], Generator] = load_generator, **kwargs: Any) -> None:
+        super().__init__(NODE, **kwargs)
+        self._load = load
+        self._declare()
+        self.health = Health()
+        self.perception: Perception | None = None
+        self._enabled = True
+        self._feeds: dict[str, Feed] = {}
+        self._outputs: dict[str, dict[str, Any]] = {}
+        self._inputs: list[Any] = []
+        self._mailbox: Mailbox | None = None
+        self._worker: threading.Thread | None = None
+        self._schedule = Schedule()
+        self._told: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._waiting: dict[str, list[Any]] = {}
+        self._images = MutuallyExclusiveCallbackGroup()
+        self.create_subscription(TaskPrompt, "~/prompt", self._on_prompt, 10)
+        self.create_service(SetPrompt, "~/set_prompt", self._on_set_prompt)
+        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        self._queries = ActionServer(
+            self, Query, "~/query", execute_callback=lambda goal: None, handle_accepted_callback=self._on_query,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT, callback_group=ReentrantCallbackGroup())
+        self._diagnose()
+
+    # Parameters
+
+    def _declare(self) -> None:
+        self._values = {}
+        for name, default in defaults().items():
+            descriptor = ParameterDescriptor(description=DESCRIPTIONS[name])
+            least, most = RANGES.get(name, (None, None))
+            if isinstance(default, tuple):
+                # An empty list has no type in ROS: it would be one of bytes, and never take a string.
+                descriptor.dynamic_typing = True
+                default = list(default)
+            elif isinstance(default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=float(least), to_value=float(most))]
+            elif least is not None:
+                descriptor.integer_range = [IntegerRange(from_value=least, to_value=most)]
+            self._values[name] = _plain(self.declare_parameter(name, default, descriptor))
+        self.params, self.live = Params(), Live()
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
+        """All of a change or nothing: what is not understood is refused, with the mend."""
+        new = {p.name: _plain(p) for p in changed if p.name in DESCRIPTIONS}
+        fixed = [name for name in FIXED if name in new and new[name] != self._values[name]]
+        if fixed and self.perception:
+            return SetParametersResult(successful=False, reason=f"{fixed[0]} is read when the node is configured; "
+                                       "deactivate and clean it up first")
+        try:
+            self._use(self._values | new)
+        except RequestError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _use(self, values: dict[str, Any]) -> None:
+        """Ask what these parameters say from the next frame on; raises RequestError, and then nothing changes."""
+        params, own = with_values(Params(), values), live(values)
+        requests = params.requests()
+        if self.perception and tuple(requests) != self.perception.requests:
+            self.perception.ask(requests)
+        self._values, self.params, self.live = values, params, own
+
+    # The life cycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm the model, and offer all topics."""
+        return self._attempt("configure", self._configure, self._release)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the cameras."""
+        super().on_activate(state)
+        return self._attempt("activate", self._activate, self._stop)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen no more; the model stays in memory."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give the model's memory back."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivate and cleanup, from any state."""
+        self._release()
+        self.health.state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, from where everything can be tried again."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _attempt(self, name: str, transition: Callable[[], None], undo: Callable[[], None]) -> TransitionCallbackReturn:
+        """FAILURE for what the user can mend, ERROR for a defect; both say why, as the service's reply cannot."""
+        self.health.faults.pop(name, None)
+        try:
+            transition()
+            return TransitionCallbackReturn.SUCCESS
+        except (VBananaError, torch.OutOfMemoryError) as error:
+            undo()
+            self.health.faults[name] = _line(error)
+            self.get_logger().error(f"cannot {name}: {_line(error)}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self.health.faults[name] = _line(error)
+            self.get_logger().error(f"cannot {name}: {traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+
+    def _configure(self) -> None:
+        self._use(self._values)
+        requests = self.params.requests()
+        generator = self._load(self.params.model, self.params.device)
+        perception = Perception(generator, requests, self.params.seed, self.params.steps)
+        generator.warm_up([(480, 640)], [len(requests)])
+        for name in self.live.cameras or ("",):
+            self._outputs[name] = {topic: self._output(f"~/{name}/{topic}" if name else f"~/{topic}", topic)
+                                   for topic in TOPICS}
+        self.perception = perception
+        self.health.state = "inactive"
+        self.get_logger().info(f"{generator.name} is ready for {', '.join(self.params.tasks)}")
+
+    def _output(self, name: str, topic: str) -> Any:
+        qos = _LATCHED() if topic in LATCHED else _INFOS() if topic == "result_info" else _OUTPUT()
+        return self.create_lifecycle_publisher(
+            get_message(TOPICS[topic]), name, qos,
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=functools.partial(self._mismatch, name, "reader")),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def _activate(self) -> None:
+        self._mailbox = Mailbox()
+        self.health.dropped, self.health.last_frame = self._mailbox.dropped, time.monotonic()
+        self._schedule, self._told = Schedule(), {}
+        decode = image_decoder()
+        compressed = self.live.image_transport == "compressed"
+        for name in self._outputs:
+            prefix = f"{name}/" if name else ""
+            topic = self.resolve_topic_name(f"{prefix}image")
+            feed = self._feeds[name] = Feed("rect" in topic.rpartition("/")[2], decode)
+            # The compressed twin follows where image is remapped to, as image_transport's does.
+            kind, topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
+            self._input(kind, topic, functools.partial(self._on_image, name, feed))
+            self._input(CameraInfo, f"{prefix}camera_info", feed.add_info)
+        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="perception", daemon=True)
+        self._worker.start()
+        self.health.state = "active"
+
+    def _input(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        self._inputs.append(self.create_subscription(
+            kind, topic, callback, _INPUT(depth=10) if kind is CameraInfo else _INPUT(), callback_group=self._images,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=functools.partial(self._mismatch, topic, "writer")),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies()))
+
+    def _mismatch(self, topic: str, who: str, event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
+        fault = (f"a {who} of {topic} does not match in {policy}: nothing comes through; "
+                 f"set qos_overrides.{self.resolve_topic_name(topic)}, or mend the {who}")
+        self.health.faults[topic] = fault
+        self.get_logger().warning(fault)
+
+    def _stop(self) -> None:
+        """Listen no more, and wait for the frame in work."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._mailbox:
+            self._mailbox.close()
+            self._worker.join()
+            self._mailbox = self._worker = None
+        self._feeds.clear()
+        self.health.state = "inactive"
+
+    def _release(self) -> None:
+        """Give everything back that configure and activate took."""
+        self._stop()
+        for publisher in (p for outputs in self._outputs.values() for p in outputs.values()):
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        self.perception = None
+        self.health.state = "unconfigured"
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # Prompts and queries
+
+    def _on_prompt(self, prompt: TaskPrompt) -> None:
+        try:
+            self._prompt(prompt)
+        except RequestError as error:
+            self.get_logger().warning(f"prompt refused: {error}")
+
+    def _on_set_prompt(self, request: Any, response: Any) -> Any:
+        try:
+            response.message, response.success = self._prompt(request.prompt), True
+        except RequestError as error:
+            response.message, response.success = str(error), False
+        return response
+
+    def _prompt(self, prompt: TaskPrompt) -> str:
+        """Set the parameters that a prompt means; returns what the generator is told, or raises RequestError."""
+        values = prompted(self.params.tasks, prompt.task, prompt.text, prompt.classes, prompt.colors)
+        if values:
+            result = self.set_parameters_atomically([_parameter(name, value) for name, value in values.items()])
+            if not result.successful:
+                raise RequestError(result.reason)
+        return "; ".join(TASKS[r.task].prompt(r) for r in self.params.requests() if r.task == prompt.task)
+
+    def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Whether frames are looked at; queries are answered either way."""
+        self._enabled = request.data
+        response.success, response.message = True, "enabled" if self._enabled else "disabled"
+        return response
+
+    def _on_query(self, goal: Any) -> None:
+        mailbox = self._mailbox
+        if mailbox is None:
+            _finish(goal, Query.Result(message="the node is not active; activate it first"))
+        else:
+            goal.publish_feedback(Query.Feedback(stage="waiting"))
+            mailbox.errand(functools.partial(self._answer, goal))
+
+    # In the worker's thread
+
+    def _on_image(self, name: str, feed: Feed, message: Any) -> None:
+        """In the executor's thread: leave the image for the worker."""
+        feed.add_image(message)
+        self.health.last_frame = time.monotonic()
+        mailbox = self._mailbox
+        if mailbox and self._enabled:
+            mailbox.put(name, functools.partial(self._look, name, message))
+        elif mailbox and self._waiting.get(name):
+            mailbox.errand(functools.partial(self._answer_waiting, name))
+
+    def _work(self, mailbox: Mailbox) -> None:
+        while work := mailbox.take():
+            work()
+        for goal in (goal for goals in self._waiting.values() for goal in goals if self.context.ok()):
+            _finish(goal, Query.Result(message="the node was deactivated before an image came"))
+        self._waiting.clear()
+
+    def _look(self, name: str, message: Any) -> None:
+        """Answer what is asked of every frame about this one; whatever goes wrong, the next one gets its turn."""
+        try:
+            self._answer_waiting(name)
+            self._perceive(name, message)
+        except VBananaError as error:
+            self._failed(name, message, _line(error))
+        except Exception as error:  # a generator can raise anything, out of memory above all
+            self._failed(name, message, _line(error))
+            self.get_logger().debug(traceback.format_exc())
+
+    def _answer_waiting(self, name: str) -> None:
+        """Queries that came before the first image."""
+        for goal in self._waiting.pop(name, []):
+            self._answer(goal)
+
+    def _failed(self, name: str, message: Any, fault: str) -> None:
+        stamp = message.header.stamp
+        fault = f"{name or 'image'} at {stamp.sec}.{stamp.nanosec:09d}: {fault}"
+        self.health.fail(fault)
+        self.get_logger().error(fault, throttle_duration_sec=5.0)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _perceive(self, name: str, message: Any) -> None:
+        outputs, params, requests = self._outputs[name], self.params, self.perception.requests
+        asked = {request.task for request in requests}
+        read = {topic for topic, output in outputs.items() if output.get_subscription_count()}
+        due = self._schedule.due(name, stamp_of(message), tasks_behind(read, asked), self.live.max_rate)
+        renamed = [(f"{r.task}/label_info", r.labels) for r in requests if f"{r.task}/label_info" in outputs
+                   and self._told.get((name, r.task)) != r.labels]
+        if not (due or renamed):
+            return
+        start = time.perf_counter()
+        frame, fault = self._feeds[name].frame(message)
+        received = 1e3 * (time.perf_counter() - start)
+        self._camera_fault(name, fault)
+        for topic, labels in renamed:
+            outputs[topic].publish(label_info(frame, labels, get_message))
+            self._told[name, topic.partition("/")[0]] = labels
+        if due:
+            perceived = self.perception(frame, [r for r in requests if r.task in due])
+            perceived = replace(perceived, timings={"receive": received, **perceived.timings})
+            self._publish(name, perceived, read.difference(LATCHED), params, asked)
+
+    def _publish(self, name: str, perceived: Perceived, read: set[str], params: Params, asked: set[str]) -> None:
+        age = self._age(perceived)
+        start = time.perf_counter()
+        for topic, message in messages(
+                perceived, get_message, pack_array, read, stride=params.stride, min_range=params.min_range,
+                max_range=params.max_range, cloud_tasks=asked.intersection(CLOUD_TASKS), age=age,
+                dropped=self.health.dropped[name]):
+            self._outputs[name][topic].publish(message)
+        timings = perceived.timings | {"publish": 1e3 * (time.perf_counter() - start)}
+        self.health.answered(timings, age)
+
+    def _age(self, perceived: Perceived) -> float:
+        """Seconds since the image was taken, by the node's clock, which follows /clock under use_sim_time."""
+        return (self.get_clock().now().nanoseconds - perceived.frame.stamp) / 1e9
+
+    def _camera_fault(self, name: str, fault: str) -> None:
+        """Say once what is wrong with a camera, and in the diagnostics for as long as it holds."""
+        key = f"{name}/camera_info" if name else "camera_info"
+        if fault and self.health.faults.get(key) != fault:
+            self.get_logger().warning(fault)
+        if fault:
+            self.health.faults[key] = fault
+        else:
+            self.health.faults.pop(key, None)
+
+    def _answer(self, goal: Any) -> None:
+        """Answer a query, or leave it to the first image where none has come yet."""
+        if goal.is_cancel_requested:
+            return _finish(goal, Query.Result(message="canceled"))
+        request = goal.request
+        name = request.camera or next(iter(self._feeds))
+        try:
+            if name not in self._feeds:
+                raise RequestError(f"no camera {name!r}; there are {', '.join(self._feeds)}")
+            words = prompted((), request.prompt.task, request.prompt.text, request.prompt.classes,
+                             request.prompt.colors)
+            requests = with_values(self.params, words).requests()
+            message = self._feeds[name].image(request.stamp.sec * 10**9 + request.stamp.nanosec)
+            if message is None:
+                self._waiting.setdefault(name, []).append(goal)
+                return None
+            goal.publish_feedback(Query.Feedback(stage="perceiving"))
+            result = self._result(request.prompt.task, self.perception(self._feeds[name].frame(message)[0], requests))
+        except Exception as error:  # as in _look
+            self.get_logger().warning(f"query failed: {_line(error)}")
+            result = Query.Result(message=_line(error))
+        _finish(goal, result)
+
+    def _result(self, task: str, perceived: Perceived) -> Any:
+        params, result = self.params, Query.Result(success=True)
+        for topic, message in messages(
+                perceived, get_message, pack_array, stride=params.stride, min_range=params.min_range,
+                max_range=params.max_range, age=self._age(perceived)):
+            if topic == "result_info":
+                result.infos.append(message)
+            elif topic == "points" or topic.startswith(f"{task}/"):
+                field = _ANSWERS.get(topic.rpartition("/")[2])
+                if field:
+                    setattr(result, field, message)
+        return result
+
+    # Diagnostics
+
+    def _diagnose(self) -> None:
+        """By diagnostic_updater where it is installed, else directly, once a second."""
+        try:
+            from diagnostic_updater import Updater
+        except ImportError:
+            self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+            self.create_timer(1.0, self._publish_diagnostics)
+            return
+        self._updater = Updater(self)
+        self._updater.setHardwareID("none")
+        self._updater.add("perception", self._fill)
+
+    def _fill(self, status: Any) -> Any:
+        level, text = self.health.summary(time.monotonic())
+        status.summary(bytes([level]), text)
+        for key, value in (self.health.values() | _gpu_memory()).items():
+            status.add(key, value)
+        return status
+
+    def _publish_diagnostics(self) -> None:
+        level, text = self.health.summary(time.monotonic())
+        values = [KeyValue(key=k, value=v) for k, v in (self.health.values() | _gpu_memory()).items()]
+        status = DiagnosticStatus(level=bytes([level]), name=f"{self.get_name()}: perception", message=text,
+                                  hardware_id="none", values=values)
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+
+def _plain(parameter: Parameter) -> Any:
+    """A parameter's value; an empty list has no type in ROS, from a file not even a value."""
+    value = parameter.value
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _parameter(name: str, value: str | list[str]) -> Parameter:
+    kind = Parameter.Type.STRING if isinstance(value, str) else Parameter.Type.STRING_ARRAY
+    return Parameter(name, kind, value)
+
+
+def _finish(goal: Any, result: Any) -> None:
+    """End a goal from any thread: rclpy then sends the result in the executor's."""
+
+    def end(goal: Any) -> Any:
+        if goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            (goal.succeed if result.success else goal.abort)()
+        return result
+
+    goal.execute(end)
+
+
+def _gpu_memory() -> dict[str, str]:
+    if not torch.cuda.is_available():
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {"GPU memory used (MiB)": f"{(total - free) / 2**20:.0f}", "GPU memory (MiB)": f"{total / 2**20:.0f}"}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def image_decoder() -> Callable[[Any], np.ndarray]:
+    """Image message -> uint8 RGB: by cv_bridge where it imports (one of another NumPy does not), else our own.
+
+    Compressed images are always our own's, which tells a cut jpeg where OpenCV paints it grey.
+    """
+    try:
+        from cv_bridge import CvBridge
+    except Exception:
+        return decode_image
+    bridge = CvBridge()
+
+    def decode(message: Any) -> np.ndarray:
+        if hasattr(message, "format"):
+            return decode_image(message)
+        try:
+            return bridge.imgmsg_to_cv2(message, "rgb8")
+        except Exception as error:  # CvBridgeError, TypeError, cv2.error
+            raise InputError(f"a {message.width}x{message.height} {message.encoding} image cannot be decoded "
+                             f"({_line(error)}); check the camera driver") from None
+
+    return decode
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the node until it is told to stop; with `autostart`, configured and active."""
+    rclpy.init(args=args)
+    node = PerceptionNode()
+    executor = MultiThreadedExecutor(2)
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.on_shutdown(None)
+        rclpy.try_shutdown()
