@@ -7,6 +7,9 @@ from setuptools import find_packages, setup
 SIM = ["mujoco>=3.3"]
 TUNE = ["accelerate>=1.0", *SIM]
 BENCH = ["hilbertmap", "open3d"]
+# What building a ROS package with this Python takes; colcon wants an older setuptools, torch a newer one.
+ROS = ["colcon-common-extensions", "setuptools>=77,<80", "empy==3.3.4", "lark", "catkin_pkg", "argcomplete",
+       "packaging"]
 TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "rosbags-image", "ruff", *TUNE]
 
 setup(
@@ -24,12 +27,15 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/vbanana_ros"]),
         ("share/vbanana_ros", ["package.xml"]),
         ("share/vbanana_ros/msg", glob("msg/*.msg")),
+        ("share/vbanana_ros/srv", glob("srv/*.srv")),
+        ("share/vbanana_ros/action", glob("action/*.action")),
+        ("share/vbanana_ros/launch", glob("launch/*.py")),
         ("share/vbanana_ros/config", glob("config/*")),
     ],
     install_requires=[
         "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
         "rosbags>=0.10", "rich", "matplotlib",
     ],
-    extras_require={"sim": SIM, "tune": TUNE, "bench": BENCH, "test": TEST},
+    extras_require={"sim": SIM, "tune": TUNE, "bench": BENCH, "ros": ROS, "test": TEST},
     entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},
 )
