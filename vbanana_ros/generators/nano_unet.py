@@ -105,8 +105,8 @@ class NanoUNet(ModelMixin, ConfigMixin):
         hidden = self.conv_in(torch.cat([patches, place, known], 1))
         levels = []
         for down in self.down:
-            hidden, level = down(hidden, temb)
-            levels.append(level)
+            hidden = down(hidden, temb)
+            levels.append(hidden)
         for back, i in zip(self.back, reversed(range(len(levels) - 1)), strict=True):
             levels[i] = back(levels[i + 1], levels[i], temb)
         return Features(levels, temb)
@@ -160,7 +160,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
 
 
 class _Down(nn.Module):
-    """One level of the way down: two residual blocks, self-attention where it is cheap, then half the size."""
+    """One level of the way down: half the size, then two residual blocks, with self-attention where it is cheap."""
 
     def __init__(self, channels: tuple[int, ...], level: int, temb: int) -> None:
         super().__init__()
@@ -168,15 +168,15 @@ class _Down(nn.Module):
         before = channels[max(level - 1, 0)]
         self.shrink = Downsample2D(before, use_conv=True, name="op") if level else nn.Identity()
         self.blocks = nn.ModuleList([_resnet(before, width, temb), _resnet(width, width, temb)])
-        self.attention = _transformer(width) if level >= 2 else None
+        self.attentions = nn.ModuleList(_transformer(width) for _ in self.blocks) if level >= 2 else None
 
-    def forward(self, hidden: torch.Tensor, temb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, hidden: torch.Tensor, temb: torch.Tensor) -> torch.Tensor:
         hidden = self.shrink(hidden)
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             hidden = block(hidden, temb)
-        if self.attention is not None:
-            hidden = _on_tokens(self.attention, hidden)
-        return hidden, hidden
+            if self.attentions is not None:
+                hidden = _on_tokens(self.attentions[i], hidden)
+        return hidden
 
 
 class _Back(nn.Module):

@@ -58,7 +58,7 @@ class Recipe:
     probe: float = 0.8
     ema: float = 0.999
     mixture: dict[str, float] = field(default_factory=lambda: {
-        "depth": 3.0, "normals": 1.2, "semantic": 0.8, "instance": 0.3, "referring": 0.4})
+        "depth": 4.0, "normals": 1.2, "semantic": 0.7, "instance": 0.3, "referring": 0.4})
 
 
 class NanoPainter(nn.Module):
