@@ -42,38 +42,49 @@ class Figure:
     met: bool | None = None
 
 
-def run(model: str = "nano", json_path: Path | None = None) -> list[Figure]:
-    """Measure everything, print the table, write it as JSON where asked."""
+def run(model: str = "nano", json_path: Path | None = None, ros: bool = False) -> list[Figure]:
+    """Measure everything, or with ros the live node alone; print the table, write it as JSON where asked."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    frame, requests, painted = example()
-    figures = [depth_figure(painted[0], requests[0]), *cloud_figures(frame, requests, painted),
-               frame_figure(frame, requests, painted), *nano_figures(model, frame, requests), *bag_figures(model)]
-    figures.append(Figure("peak memory of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                          "MiB"))
+    figures = _ros(model) if ros else _offline(model)
     _print(figures)
     if json_path:
         write_bytes(json_path, (json.dumps([asdict(f) for f in figures], indent=2) + "\n").encode())
     return figures
 
 
-def example() -> tuple[Frame, list[Request], list[np.ndarray]]:
-    """A made-up 640x480 scene: a floor, a wall and twelve balls, painted for five tasks with a generator's noise."""
+def _ros(model: str) -> list[Figure]:
+    from vbanana_ros.bench_ros import node_figures
+
+    return node_figures(model)
+
+
+def _offline(model: str) -> list[Figure]:
+    frame, requests, painted = example()
+    figures = [depth_figure(painted[0], requests[0]), *cloud_figures(frame, requests, painted),
+               frame_figure(frame, requests, painted), *nano_figures(model, frame, requests), *bag_figures(model)]
+    figures.append(Figure("peak memory of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                          "MiB"))
+    return figures
+
+
+def example(height: int = HEIGHT, width: int = WIDTH) -> tuple[Frame, list[Request], list[np.ndarray]]:
+    """A made-up scene: a floor, a wall and twelve balls, painted for five tasks with a generator's noise."""
     rng = np.random.default_rng(0)
-    camera = Camera.from_fov(WIDTH, HEIGHT, 60.0)
+    camera = Camera.from_fov(width, height, 60.0)
     rays = camera.rays()
     depth = np.minimum(1.2 / np.maximum(rays[..., 1], 1e-3), 6.0).astype(np.float32)
     normals = np.where((depth < 6)[..., None], np.float32([0, -1, 0]), np.float32([0, 0, -1])).astype(np.float32)
     labels = np.where(depth < 6, 0, 1).astype(np.uint8)
-    instances = np.full((HEIGHT, WIDTH), UNLABELED_16, np.uint16)
+    instances = np.full((height, width), UNLABELED_16, np.uint16)
     detections = []
     for i in range(12):
         x, y, radius = (int(v) for v in (60 + 48 * i, rng.integers(150, 400), rng.integers(18, 40)))
-        mask = cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), (x, y), radius, 1, -1).astype(bool)
+        mask = cv2.circle(np.zeros((height, width), np.uint8), (x, y), radius, 1, -1).astype(bool)
         depth[mask], labels[mask], instances[mask] = 1 + 0.2 * i, 2, i
         detections.append(Detection(i, "ball", 1.0, (x - radius, y - radius, 2 * radius, 2 * radius), int(mask.sum()),
                                     tuple(int(c) for c in rng.integers(60, 256, 3))))
-    sure = np.ones((HEIGHT, WIDTH), np.float32)
+    sure = np.ones((height, width), np.float32)
     requests = [make_request("depth"), make_request("normals"),
                 make_request("semantic", ["floor", "wall", "ball", "table", "chair", "box", "mug", "bowl"]),
                 make_request("instance", ["ball"]),
@@ -82,7 +93,7 @@ def example() -> tuple[Frame, list[Request], list[np.ndarray]]:
              Instances(instances, tuple(detections), sure), LabelMap(labels, (), (), sure)]
     painted = [np.asarray(TASKS[q.task].encode(t, q)) for q, t in zip(requests, truth, strict=True)]
     painted = [(p + rng.normal(0, 0.004, p.shape)).clip(0, 1).astype(np.float32) for p in painted]
-    rgb = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
     return Frame(rgb, 1_000_000_000, "camera", camera), requests, painted
 
 
@@ -183,7 +194,8 @@ def _time(function: Callable) -> float:
 
 
 def _print(figures: list[Figure]) -> None:
-    table = Table("stage", "median", "peer", "its median", "ratio", "goal", "", title="640x480, one CPU core")
+    table = Table("stage", "median", "peer", "its median", "ratio", "goal", "",
+                  title="640x480 where no size is said, one CPU core")
     for f in figures:
         table.add_row(
             f.what, f"{f.value:.2f} {f.unit}", f.peer, "" if f.peer_value is None else f"{f.peer_value:.2f} {f.unit}",

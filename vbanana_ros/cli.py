@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except ModuleNotFoundError as error:
         return _fail(f"this needs the Python module {error.name!r}; pip install 'vbanana_ros[sim,tune,bench]'")
+    except ImportError as error:  # a module that is there but lacks a library of the system's
+        return _fail(f"a Python module cannot be loaded: {error}; install what it names")
     except BrokenPipeError:  # as in `vbanana models | head`; what is left to flush has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -211,7 +213,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     from vbanana_ros.bench import run
 
-    run(args.model, args.json)
+    run(args.model, args.json, args.ros)
 
 
 def _models(args: argparse.Namespace) -> None:
@@ -305,6 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = _command(commands, "bench", _bench, "every stage against its peer, as ratios in one run")
     bench.add_argument("--model", default="nano")
     bench.add_argument("--json", type=Path, help="write the figures here as well")
+    bench.add_argument("--ros", action="store_true", help="the live node instead; needs a sourced ROS 2")
 
     _command(commands, "models", _models, "the models at hand")
     return parser
