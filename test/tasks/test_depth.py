@@ -71,12 +71,13 @@ def test_noise_across_the_edges_is_projected_away(depth, seed):
     amplitude = 0.02
     noise = np.random.default_rng(seed).uniform(-amplitude, amplitude, (*depth.shape, 3)).astype(np.float32)
     result = decode(encode(depth) + noise)
-    # Along the edge the noise moves the walk by up to the amplitude, and around a corner by twice as much (the walk
-    # goes down one edge and up the next, while their corner is cut); the residual stays below sqrt(2) amplitudes.
+    # Along the edge the noise moves the walk by up to the amplitude, and around a corner by three times as much: from
+    # up to two amplitudes before it, where the next edge may be the nearer one, to one amplitude up that edge. The
+    # residual stays below sqrt(2) amplitudes.
     walk, noisy = (7 * hilbertmap.depth_to_normalized(d.astype(float)) for d in (depth, result.depth))
-    assert np.all(np.abs(noisy - walk) <= 2 * amplitude + 4 / 255 + 1e-5)
+    assert np.all(np.abs(noisy - walk) <= 3 * amplitude + 4 / 255 + 1e-5)
     near = np.abs(noisy - walk)[np.isfinite(result.depth)]
-    assert np.all(near <= 2 * amplitude + 1e-5)
+    assert np.all(near <= 3 * amplitude + 1e-5)
     assert np.all(result.confidence >= 1 - np.sqrt(2) * amplitude * 255 / 48 - 1e-4)
 
 
