@@ -11,6 +11,7 @@ SHARE = FindPackageShare("vbanana_ros")
 ARGUMENTS = {
     "image_topic": ("image", "Camera images; of several cameras: CAMERA/image is listened to."),
     "camera_info_topic": ("camera_info", "Calibration beside the images."),
+    "image_transport": ("", "raw or compressed; empty: the parameter file's."),
     "cameras": ("", "Names of several cameras, with commas; their topics are CAMERA/image and CAMERA/camera_info."),
     "params_file": (PathJoinSubstitution([SHARE, "config", "perception.yaml"]), "Parameters of the node."),
     "model": ("", "A shipped model's name or a model directory; empty: the parameter file's."),
@@ -38,7 +39,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _node(context) -> list[LifecycleNode]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    given = {name: values[name] for name in ("model", "device") if values[name]}
+    given = {name: values[name] for name in ("model", "device", "image_transport") if values[name]}
     given |= {name: values[name].lower() == "true" for name in ("use_sim_time", "autostart")}
     remappings = []
     if values["cameras"]:
