@@ -126,7 +126,7 @@ def _running(generator: Generator, requests: list[Request]) -> Iterator[tuple[Pe
     finally:
         node.on_shutdown(None)
         executor.shutdown()
-        thread.join()
+        thread.join(timeout=5)  # rclpy may miss the wake-up of an executor that is shut down
         node.destroy_node()
         camera.destroy_node()
 
@@ -137,7 +137,7 @@ def _wait(condition: Callable[[], object]) -> None:
         if time.monotonic() > end:
             raise InputError(f"nothing came over loopback for {_PATIENCE:.0f} s; check ROS_DOMAIN_ID, the network "
                              "interface of the RMW, and net.core.rmem_max")
-        time.sleep(2e-4)
+        time.sleep(1e-3)
 
 
 def _publish_figures(node: PerceptionNode, frame: Frame, painted: list[np.ndarray],
