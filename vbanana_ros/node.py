@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import sys
 import threading
 import time
 import traceback
@@ -18,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -523,10 +525,14 @@ def image_decoder() -> Callable[[Any], np.ndarray]:
     return decode
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the node until it is told to stop; with `autostart`, configured and active."""
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to stop; with `autostart`, configured and active. 2 for a bad parameter file."""
     rclpy.init(args=args)
-    node = PerceptionNode()
+    try:
+        node = PerceptionNode()
+    except ParameterException as error:
+        print(f"{NODE}: {_line(error)}", file=sys.stderr)
+        return 2
     executor = MultiThreadedExecutor(2)
     executor.add_node(node)
     try:
@@ -538,3 +544,4 @@ def main(args: Sequence[str] | None = None) -> None:
     finally:
         node.on_shutdown(None)
         rclpy.try_shutdown()
+    return 0

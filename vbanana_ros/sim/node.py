@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import rclpy
@@ -12,6 +13,7 @@ from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CameraInfo, Image
 
 from vbanana_ros.camera import Camera
+from vbanana_ros.errors import SimError
 from vbanana_ros.messages import camera_messages
 from vbanana_ros.perception import Frame
 from vbanana_ros.sim.camera import SimCamera
@@ -44,13 +46,16 @@ class SimCameraNode(Node):
         self._image.publish(image)
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Publish until told to stop."""
+def main(args: Sequence[str] | None = None) -> int:
+    """Publish until told to stop; 2 where there is no OpenGL to draw with."""
     rclpy.init(args=args)
-    node = SimCameraNode()
     try:
-        rclpy.spin(node)
+        rclpy.spin(SimCameraNode())
+    except SimError as error:
+        print(f"sim_camera: {error}", file=sys.stderr)
+        return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         rclpy.try_shutdown()
+    return 0
