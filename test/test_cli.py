@@ -208,8 +208,14 @@ def test_no_command_and_wrong_commands(refused):
     assert "invalid choice" in refused("walk")
 
 
+def test_the_live_node_is_not_measured_without_ros(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    assert "needs a sourced ROS 2" in refused("bench", "--ros")
+
+
 @pytest.mark.parametrize(("error", "code", "said"), [
     (KeyboardInterrupt(), 130, "interrupted"), (ModuleNotFoundError("no", name="open3d"), 2, "'open3d'; pip install"),
+    (ImportError("libusb-1.0.so.0: cannot open"), 2, "cannot be loaded: libusb-1.0.so.0"),
     (OSError(28, "No space left on device", "out.npy"), 2, "out.npy: No space left on device"),
 ])
 def test_what_a_run_can_meet_on_its_way_is_one_line(vbanana, monkeypatch, error, code, said):

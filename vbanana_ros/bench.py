@@ -18,6 +18,7 @@ from rich.table import Table
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.cloud import make_cloud
+from vbanana_ros.errors import InputError
 from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.messages import messages, offline
@@ -54,8 +55,11 @@ def run(model: str = "nano", json_path: Path | None = None, ros: bool = False) -
 
 
 def _ros(model: str) -> list[Figure]:
-    from vbanana_ros.bench_ros import node_figures
-
+    try:
+        from vbanana_ros.bench_ros import node_figures
+    except ModuleNotFoundError as error:
+        raise InputError(f"bench --ros needs a sourced ROS 2 and this package built in it (no module {error.name!r}); "
+                         "see the README, Robots") from None
     return node_figures(model)
 
 
