@@ -87,4 +87,4 @@ def like(tensor: torch.Tensor, template: Array) -> Array:
 
 def confidence_of(residual: torch.Tensor, max_residual: float) -> torch.Tensor:
     """Distance from the nearest legal colour -> confidence: 1 on it, 0 at max_residual and beyond; NaN -> 0."""
-    return (residual * (-1 / max_residual)).add_(1).clamp_(0, 1).nan_to_num_(0)
+    return torch.rsub(residual, 1, alpha=1 / max_residual).clamp_(0, 1).nan_to_num_(0)

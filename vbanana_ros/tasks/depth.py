@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from vbanana_ros.results import Array, DepthMap
-from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, like
+from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, confidence_of, like
 
 # This near the walk's end one 8-bit step is worth more than 25 m (about 200 m away): white is the sky, +inf.
 FAR_REST = 4 / 255
@@ -38,17 +38,16 @@ class Depth:
         """
         pixels = as_pixels(rgb)
         depth, confidence = pixels.new_empty(2, len(pixels))
-        nowhere, camera, sure = pixels.new_tensor([-1.0, -10.0, 1.0])
-        scale = 255 / max_residual
+        nowhere, camera = pixels.new_tensor([-1.0, -10.0])
+        limit = max_residual / 255
         for block in blocks(pixels):
             rest, square = _project(pixels[block])
             # Where no edge is near the rest becomes negative, and its root NaN.
-            known = torch.le(square, scale**-2, out=torch.empty_like(square))
+            known = torch.le(square, limit**2, out=torch.empty_like(square))
             rest = torch.lerp(nowhere, torch.threshold_(rest, FAR_REST, 0), known)
             torch.add(camera, rest.rsqrt_(), alpha=10 * 7**0.5, out=depth[block])
             # The root, several times as fast as sqrt on a CPU; of zero it is 1 / inf.
-            torch.sub(sure, square.rsqrt_().reciprocal_(), alpha=scale, out=confidence[block])
-        confidence.clamp_(0, 1).nan_to_num_(0)
+            confidence[block] = confidence_of(square.rsqrt_().reciprocal_(), limit)
         shape = rgb.shape[:2]
         return DepthMap(like(depth.reshape(shape), rgb), like(confidence.reshape(shape), rgb))
 
