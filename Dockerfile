@@ -13,7 +13,7 @@ COPY . .
 RUN /venv/bin/pip install --no-cache-dir -c constraints.txt ".[sim,test]" \
     && /venv/bin/pip uninstall -y vbanana_ros \
     && cd /ws && . /opt/ros/jazzy/setup.sh \
-    && colcon build --cmake-args -DPython3_EXECUTABLE=/usr/bin/python3
+    && colcon build --cmake-args -DPython3_EXECUTABLE=/venv/bin/python
 ENV PATH=/venv/bin:$PATH RMW_IMPLEMENTATION=rmw_cyclonedds_cpp
 ENTRYPOINT ["/ros_entrypoint.sh", "bash", "-c", "source /ws/install/setup.bash && exec \"$@\"", "--"]
 CMD ["ros2", "launch", "vbanana_ros", "perception.launch.py", "python:=/venv/bin/python"]
