@@ -1,5 +1,6 @@
 """The node on real topics: one output a stamp, exact values, prompts that change, cameras that misbehave."""
 
+import sys
 import time
 import weakref
 
@@ -268,6 +269,16 @@ def test_a_model_that_is_missing_fails_with_the_reason_and_can_be_mended(make_ro
     robot.until(lambda: any("no model 'gone'" in s.message for m in diagnostics for s in m.status))
     assert robot.node.set_parameters([Parameter("model", value="there")])[0].successful
     assert robot.node.trigger_configure().name == "SUCCESS"
+
+
+def test_diagnostics_come_without_diagnostic_updater_too(make_robot, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diagnostic_updater", None)
+    robot = make_robot(tasks=["depth"])
+    diagnostics = robot.read("/diagnostics")
+    robot.until(lambda: diagnostics)
+    status = diagnostics[0].status[0]
+    assert (status.name, status.level, status.message) == ("perception_node: perception", b"\x00", "perceiving")
+    assert {v.key: v.value for v in status.values}["state"] == "active"
 
 
 def test_a_defect_in_configure_is_an_error_that_can_be_recovered_from(make_robot, oracle, truth):
