@@ -28,8 +28,18 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
 from vbanana_ros.camera import Camera
-from vbanana_ros.errors import BagError, InputError, VBananaError
-from vbanana_ros.messages import LATCHED, TOPICS, decode_image, messages, offline, stamp_of, typestore
+from vbanana_ros.errors import BagError, InputError, VBananaError, one_line
+from vbanana_ros.messages import (
+    LATCHED,
+    TOPICS,
+    decode_image,
+    is_rectified,
+    messages,
+    offline,
+    seconds,
+    stamp_of,
+    typestore,
+)
 from vbanana_ros.perception import Frame, Perceived
 
 log = logging.getLogger(__name__)
@@ -201,17 +211,13 @@ def _open(path: str | Path) -> Iterator[Reader]:
             f"it has no metadata.yaml: run `ros2 bag reindex {path}` or give the .mcap or .db3 file in it")
         raise BagError(f"no bag at {path}; {mend}") from None
     except Exception as error:  # a damaged file can raise anything: sqlite's, zstd's, yaml's errors
-        raise BagError(f"{path} is not a ROS 2 bag that can be read ({_line(error)}); give a bag's "
+        raise BagError(f"{path} is not a ROS 2 bag that can be read ({one_line(error)}); give a bag's "
                        "directory, .mcap or .db3 file; `mcap recover` or `ros2 bag reindex` mend a cut one"
                        ) from None
     try:
         yield reader
     finally:
         reader.close()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _first(reader: Reader, topic: str) -> Any:
@@ -268,7 +274,7 @@ class _Source:
                 raise BagError(f"{option} {topic} is no such topic of {reader.path}; "
                                f"it has {', '.join(known) or 'none'}")
         self.connections = [c for c in reader.connections if c.topic == self.image_topic]
-        self.rectified = "rect" in self.image_topic.removesuffix("/compressed").rpartition("/")[2]
+        self.rectified = is_rectified(self.image_topic)
         self.cameras = _Cameras(self._raw([c for c in reader.connections if c.topic == self.info_topic]))
 
     def _only(self, topics: Topics) -> str:
@@ -292,7 +298,7 @@ class _Source:
             except StopIteration:
                 return
             except Exception as error:  # a damaged file can raise anything
-                raise BagError(f"{self.reader.path} is damaged after {count} messages ({_line(error)}); "
+                raise BagError(f"{self.reader.path} is damaged after {count} messages ({one_line(error)}); "
                                "mend it with `mcap recover`, or stop before with --end") from None
             count += 1
             yield message
@@ -308,7 +314,7 @@ class _Source:
         try:
             image = typestore().deserialize_cdr(raw, self.connections[0].msgtype)
         except Exception as error:  # bytes off a disk can raise anything
-            fault = f"{self.name(timestamp)}: cannot be read ({_line(error)}); record anew"
+            fault = f"{self.name(timestamp)}: cannot be read ({one_line(error)}); record anew"
             return Recorded(None, timestamp, fault)
         name = self.name(stamp_of(image))
         try:
@@ -327,7 +333,7 @@ class _Source:
 
     def name(self, stamp: int) -> str:
         """How a report calls one image."""
-        return f"{self.image_topic} at {stamp // 10**9}.{stamp % 10**9:09d}"
+        return f"{self.image_topic} at {seconds(stamp)}"
 
 
 class _Cameras:
@@ -415,7 +421,7 @@ class _Part:
             self.metadata = _read_yaml(path)
             return _State(**json.loads(self.metadata["custom_data"]["vbanana"]))
         except Exception as error:
-            raise BagError(f"{self.folder} cannot be resumed ({_line(error)}); remove it") from None
+            raise BagError(f"{self.folder} cannot be resumed ({one_line(error)}); remove it") from None
 
     def __enter__(self) -> _Part:
         return self

@@ -24,6 +24,7 @@ from vbanana_ros.generators.base import Capabilities, Generator
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.messages import TOPICS, camera_messages, messages, pack_array
 from vbanana_ros.node import PerceptionNode
+from vbanana_ros.params import prompted
 from vbanana_ros.perception import Frame, Perception
 from vbanana_ros.tasks import Request
 
@@ -96,9 +97,9 @@ def read_everything() -> None:
 @contextmanager
 def _running(generator: Generator, requests: list[Request]) -> Iterator[tuple[PerceptionNode, Callable]]:
     """An active node that is read, and a function that shows it a frame and waits until it was answered."""
-    words = {"semantic": "classes", "instance": "classes", "referring": "expressions"}
     values = {"tasks": [r.task for r in requests]}
-    values |= {f"{r.task}.{words[r.task]}": list(r.labels) for r in requests if r.task in words}
+    for request in requests:
+        values |= prompted(values["tasks"], request.task, classes=request.labels)
     node = PerceptionNode(lambda model, device: generator,
                           parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     camera = rclpy.create_node("bench_camera")

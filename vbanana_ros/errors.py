@@ -25,3 +25,8 @@ class BagError(VBananaError):
 
 class SimError(VBananaError):
     """Simulated scenes cannot be rendered."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; its type's name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,7 @@ import numpy as np
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError
-from vbanana_ros.messages import decode_image, stamp_of
+from vbanana_ros.messages import decode_image, seconds, stamp_of
 from vbanana_ros.perception import Frame
 
 # Images kept for queries about the last second or so, and camera_info that waits for the image of its stamp.
@@ -53,8 +53,8 @@ class Feed:
         for message in images:
             if stamp_of(message) == stamp:
                 return message
-        kept = f"{_seconds(stamp_of(images[0]))} to {_seconds(stamp_of(images[-1]))}" if images else "none"
-        raise InputError(f"no image of stamp {_seconds(stamp)}; kept are the last {len(images)} ({kept}), "
+        kept = f"{seconds(stamp_of(images[0]))} to {seconds(stamp_of(images[-1]))}" if images else "none"
+        raise InputError(f"no image of stamp {seconds(stamp)}; kept are the last {len(images)} ({kept}), "
                          "or ask for stamp 0, the newest")
 
     def frame(self, message: Any) -> tuple[Frame, str]:
@@ -73,7 +73,3 @@ class Feed:
             return frame, str(error)
         fault = "camera_info is not calibrated (K[0] is 0): no points; calibrate the camera"
         return replace(frame, camera=camera), "" if camera.calibrated else fault
-
-
-def _seconds(stamp: int) -> str:
-    return f"{stamp // 10**9}.{stamp % 10**9:09d}"

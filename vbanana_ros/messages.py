@@ -50,6 +50,9 @@ LATCHED = ("semantic/label_info", "referring/label_info")
 
 # What a cloud is made of.
 CLOUD_TASKS = ("depth", "normals", "semantic", "instance")
+# What a pixel of a cloud has of a task that was not asked.
+_UNKNOWN = {"normals": np.full(3, np.nan, np.float32), "semantic": np.array(UNLABELED_8, np.uint8),
+            "instance": np.array(UNLABELED_16, np.uint16)}
 
 # Decoders mark a pixel as unlabelled only at confidence 0.
 _THRESHOLD = 0.0
@@ -197,9 +200,8 @@ class _Outputs:
         """What a task says of each pixel, or nothing at all where it was not asked."""
         if task in self.asked:
             return getattr(self.result(task), name)
-        shape = self.frame.rgb.shape[:2]
-        return {"normals": np.full((*shape, 3), np.nan, np.float32), "semantic": np.full(shape, UNLABELED_8, np.uint8),
-                "instance": np.full(shape, UNLABELED_16, np.uint16)}[task]
+        unknown = _UNKNOWN[task]
+        return np.full(self.frame.rgb.shape[:2] + unknown.shape, unknown, unknown.dtype)
 
     def overlay(self) -> _Makers:
         task = next((t for t in OVERLAID if t in self.asked), None)
@@ -318,6 +320,16 @@ def _to_numpy(result: Result) -> Result:
 def stamp_of(message: Any) -> int:
     """The header's stamp, nanoseconds."""
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def seconds(stamp: int) -> str:
+    """A stamp in nanoseconds as people read it: seconds, all digits."""
+    return f"{stamp // 10**9}.{stamp % 10**9:09d}"
+
+
+def is_rectified(image_topic: str) -> bool:
+    """Whether a topic's images are rectified ones, by image_proc's names: `.../image_rect...`, compressed or not."""
+    return "rect" in image_topic.removesuffix("/compressed").rpartition("/")[2]
 
 
 # Encodings of sensor_msgs/image_encodings.hpp: type, channels, OpenCV's way to RGB. OpenCV names a Bayer

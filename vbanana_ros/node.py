@@ -1,4 +1,5 @@
-"""The live front end: camera topics in, every result out. Of this package only this module knows rclpy."""
+"""The live front end: camera topics in, every result out. Beside it only the simulated camera's node and
+`bench --ros` know rclpy."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from vbanana_ros.action import Query
-from vbanana_ros.errors import InputError, RequestError, VBananaError
+from vbanana_ros.errors import InputError, RequestError, VBananaError, one_line
 from vbanana_ros.feed import Feed
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
@@ -41,9 +42,11 @@ from vbanana_ros.messages import (
     LATCHED,
     TOPICS,
     decode_image,
+    is_rectified,
     label_info,
     messages,
     pack_array,
+    seconds,
     stamp_of,
     tasks_behind,
 )
@@ -66,9 +69,8 @@ _OUTPUT = functools.partial(QoSProfile, depth=1, reliability=ReliabilityPolicy.R
 _INFOS = functools.partial(QoSProfile, depth=20, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = functools.partial(_OUTPUT, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
-# Where the action's result has what the topics of its task have.
-_ANSWERS = {"image": "image", "color": "color", "confidence": "confidence", "label_info": "label_info",
-            "detections": "detections", "points": "points"}
+# The fields of the action's result that are named as the topics of its task.
+_ANSWERS = ("image", "color", "confidence", "label_info", "detections")
 
 
 class PerceptionNode(LifecycleNode):
@@ -187,11 +189,11 @@ class PerceptionNode(LifecycleNode):
             return TransitionCallbackReturn.SUCCESS
         except (VBananaError, torch.OutOfMemoryError) as error:
             undo()
-            self.health.faults[name] = _line(error)
-            self.get_logger().error(f"cannot {name}: {_line(error)}")
+            self.health.faults[name] = one_line(error)
+            self.get_logger().error(f"cannot {name}: {one_line(error)}")
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.health.faults[name] = _line(error)
+            self.health.faults[name] = one_line(error)
             self.get_logger().error(f"cannot {name}: {traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
 
@@ -224,7 +226,7 @@ class PerceptionNode(LifecycleNode):
         for name in self._outputs:
             prefix = f"{name}/" if name else ""
             topic = self.resolve_topic_name(f"{prefix}image")
-            feed = self._feeds[name] = Feed("rect" in topic.rpartition("/")[2], decode)
+            feed = self._feeds[name] = Feed(is_rectified(topic), decode)
             # The compressed twin follows where image is remapped to, as image_transport's does.
             kind, topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
             self._input(kind, topic, functools.partial(self._on_image, name, feed))
@@ -334,9 +336,9 @@ class PerceptionNode(LifecycleNode):
             self._answer_waiting(name)
             self._perceive(name, message)
         except VBananaError as error:
-            self._failed(name, message, _line(error))
+            self._failed(name, message, one_line(error))
         except Exception as error:  # a generator can raise anything, out of memory above all
-            self._failed(name, message, _line(error))
+            self._failed(name, message, one_line(error))
             self.get_logger().debug(traceback.format_exc())
 
     def _answer_waiting(self, name: str) -> None:
@@ -345,8 +347,7 @@ class PerceptionNode(LifecycleNode):
             self._answer(goal)
 
     def _failed(self, name: str, message: Any, fault: str) -> None:
-        stamp = message.header.stamp
-        fault = f"{name or 'image'} at {stamp.sec}.{stamp.nanosec:09d}: {fault}"
+        fault = f"{name or 'image'} at {seconds(stamp_of(message))}: {fault}"
         self.health.fail(fault)
         self.get_logger().error(fault, throttle_duration_sec=5.0)
         if torch.cuda.is_available():
@@ -417,21 +418,20 @@ class PerceptionNode(LifecycleNode):
             goal.publish_feedback(Query.Feedback(stage="perceiving"))
             result = self._result(request.prompt.task, self.perception(self._feeds[name].frame(message)[0], requests))
         except Exception as error:  # as in _look
-            self.get_logger().warning(f"query failed: {_line(error)}")
-            result = Query.Result(message=_line(error))
+            self.get_logger().warning(f"query failed: {one_line(error)}")
+            result = Query.Result(message=one_line(error))
         _finish(goal, result)
 
     def _result(self, task: str, perceived: Perceived) -> Any:
         params, result = self.params, Query.Result(success=True)
+        wanted = {"result_info", "points", *(f"{task}/{field}" for field in _ANSWERS)}
         for topic, message in messages(
-                perceived, get_message, pack_array, stride=params.stride, min_range=params.min_range,
+                perceived, get_message, pack_array, wanted, stride=params.stride, min_range=params.min_range,
                 max_range=params.max_range, age=self._age(perceived)):
             if topic == "result_info":
                 result.infos.append(message)
-            elif topic == "points" or topic.startswith(f"{task}/"):
-                field = _ANSWERS.get(topic.rpartition("/")[2])
-                if field:
-                    setattr(result, field, message)
+            else:
+                setattr(result, topic.rpartition("/")[2], message)
         return result
 
     # Diagnostics
@@ -449,17 +449,21 @@ class PerceptionNode(LifecycleNode):
         self._updater.add("perception", self._fill)
 
     def _fill(self, status: Any) -> Any:
-        level, text = self.health.summary(time.monotonic())
-        status.summary(bytes([level]), text)
-        for key, value in (self.health.values() | _gpu_memory()).items():
+        level, text, values = self._diagnosis()
+        status.summary(level, text)
+        for key, value in values.items():
             status.add(key, value)
         return status
 
-    def _publish_diagnostics(self) -> None:
+    def _diagnosis(self) -> tuple[bytes, str, dict[str, str]]:
         level, text = self.health.summary(time.monotonic())
-        values = [KeyValue(key=k, value=v) for k, v in (self.health.values() | _gpu_memory()).items()]
-        status = DiagnosticStatus(level=bytes([level]), name=f"{self.get_name()}: perception", message=text,
-                                  hardware_id="none", values=values)
+        return bytes([level]), text, self.health.values() | _gpu_memory()
+
+    def _publish_diagnostics(self) -> None:
+        level, text, values = self._diagnosis()
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        status = DiagnosticStatus(level=level, name=f"{self.get_name()}: perception", message=text,
+                                  hardware_id="none", values=pairs)
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
@@ -498,10 +502,6 @@ def _gpu_memory() -> dict[str, str]:
     return {"GPU memory used (MiB)": f"{(total - free) / 2**20:.0f}", "GPU memory (MiB)": f"{total / 2**20:.0f}"}
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def image_decoder() -> Callable[[Any], np.ndarray]:
     """Image message -> uint8 RGB: by cv_bridge where it imports (one of another NumPy does not), else our own.
 
@@ -520,7 +520,7 @@ def image_decoder() -> Callable[[Any], np.ndarray]:
             return bridge.imgmsg_to_cv2(message, "rgb8")
         except Exception as error:  # CvBridgeError, TypeError, cv2.error
             raise InputError(f"a {message.width}x{message.height} {message.encoding} image cannot be decoded "
-                             f"({_line(error)}); check the camera driver") from None
+                             f"({one_line(error)}); check the camera driver") from None
 
     return decode
 
@@ -531,7 +531,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         node = PerceptionNode()
     except ParameterException as error:
-        print(f"{NODE}: {_line(error)}", file=sys.stderr)
+        print(f"{NODE}: {one_line(error)}", file=sys.stderr)
         return 2
     executor = MultiThreadedExecutor(2)
     executor.add_node(node)

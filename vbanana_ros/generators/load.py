@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vbanana_ros.errors import ModelError
+from vbanana_ros.errors import ModelError, one_line
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.nano import NanoGenerator
 from vbanana_ros.generators.profile import FILE, check_weights, read_profile
@@ -33,7 +33,7 @@ def load_generator(model: str | Path = "nano", device: str = "auto") -> Generato
         raise ModelError(f"{str(folder)!r} does not fit the memory of {target}; use device cpu") from None
     # Libraries raise of everything over a broken directory: OSError, KeyError, TypeError, safetensors' own.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise ModelError(f"{str(folder)!r} cannot be loaded ({reason[:160]}); copy the model again") from error
 
 

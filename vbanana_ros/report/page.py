@@ -14,6 +14,7 @@ import numpy as np
 from vbanana_ros.colorize import INVALID, colorize
 from vbanana_ros.colors import RGB, format_color
 from vbanana_ros.files import write_bytes
+from vbanana_ros.messages import seconds
 from vbanana_ros.perception import Answer, Perceived
 from vbanana_ros.report import keys
 from vbanana_ros.report.files import cloud_of, overlay, tasks_of, to_bytes
@@ -127,7 +128,7 @@ def _frame(number: int, perceived: Perceived, cloud: np.ndarray | None) -> str:
     height, width = frame.rgb.shape[:2]
     meta = [f"{width} × {height}", f"{sum(perceived.timings.values()):.0f} ms"]
     if frame.stamp:
-        meta.insert(0, f"{frame.stamp // 10**9}.{frame.stamp % 10**9:09d} s")
+        meta.insert(0, f"{seconds(frame.stamp)} s")
     if frame.frame_id:
         meta.insert(0, escape(frame.frame_id))
     cards = "".join(_card(perceived, answers) for answers in _groups(perceived))

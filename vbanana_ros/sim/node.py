@@ -16,9 +16,8 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import SimError
 from vbanana_ros.messages import camera_messages
 from vbanana_ros.perception import Frame
+from vbanana_ros.sim.bag import FRAME_ID
 from vbanana_ros.sim.camera import SimCamera
-
-FRAME_ID = "camera_optical_frame"
 
 
 class SimCameraNode(Node):
