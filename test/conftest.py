@@ -25,8 +25,8 @@ class Oracle:
 
     name, weights = "oracle", "0" * 64
 
-    def __init__(self, truth, tasks=()):
-        self.capabilities = Capabilities(1, 1 << 30, 16, 1, 4, True, False, "Apache-2.0", tasks)
+    def __init__(self, truth, tasks=(), max_images=1):
+        self.capabilities = Capabilities(1, 1 << 30, 16, 1, 4, True, False, "Apache-2.0", tasks, max_images)
         self.painted = {TASKS[r.task].prompt(r): np.asarray(TASKS[r.task].encode(t, r)) for r, t in truth}
         self.calls = []
 
@@ -40,7 +40,8 @@ class Oracle:
 
     def generate(self, image, prompts, steps=1, seed=0):
         self.calls.append(("generate", len(prompts), steps))
-        return np.stack([self.painted[prompt] for prompt in prompts])
+        painted = np.stack([self.painted[prompt] for prompt in prompts])
+        return painted if image is None or image.ndim == 3 else np.stack([painted] * len(image))
 
     def warm_up(self, sizes, batches):
         pass

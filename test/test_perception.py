@@ -97,6 +97,29 @@ def test_one_batch_a_frame_and_prompts_embedded_once(generator):
     assert generator.calls == [("encode_prompts", 6), *[("encode_image", FRAME.rgb.shape), ("generate", 6, 1)] * 2]
 
 
+def test_frames_of_one_size_are_answered_in_one_batch_each_as_if_it_were_alone(nano):
+    """Frames of two sizes, mixed; more of them than fit one batch."""
+    rng = np.random.default_rng(0)
+    frames = [Frame(rng.integers(0, 256, (h, 64, 3), np.uint8), stamp=i)
+              for i, h in enumerate((48, 32, 48, 48, 32, *[48] * nano.capabilities.max_images))]
+    perception = Perception(nano, [make_request("depth"), make_request("semantic", ["mug"])])
+    together = perception.together(frames)
+    assert [p.frame.stamp for p in together] == [*range(len(frames))]
+    for frame, perceived in zip(frames, together, strict=True):
+        alone = perception(frame)
+        assert perceived.frame is frame and [a.request for a in perceived.answers] == [*perception.requests]
+        for a, b in zip(perceived.answers, alone.answers, strict=True):
+            assert np.abs(a.painted - b.painted).max() < 1e-4
+    assert np.abs(together[0].answers[0].painted - together[2].answers[0].painted).max() > 1e-3
+
+
+def test_a_batch_holds_no_more_images_than_the_generator_takes(oracle):
+    generator = oracle(truths(), max_images=2)
+    Perception(generator, [make_request("depth")]).together([FRAME] * 5)
+    shapes = [call[1] for call in generator.calls if call[0] == "encode_image"]
+    assert shapes == [(2, *FRAME.rgb.shape)] * 2 + [FRAME.rgb.shape]
+
+
 def test_pictures_take_the_models_steps_for_pictures(generator):
     Perception(generator, [request for request, _ in truths()])(FRAME)
     assert generator.calls[-2:] == [("generate", 6, 1), ("generate", 1, 4)]

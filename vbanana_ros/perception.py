@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
@@ -139,19 +141,54 @@ class Perception:
         requests: asked of this frame only, in place of what is asked of every frame.
         Raises InputError for an image that the generator cannot look at, and RequestError as `ask` does.
         """
-        asked, start = self._asked if requests is None else self._prepared(requests), time.perf_counter()
-        image = self.generator.encode_image(frame.rgb)
+        perceived, = self.together([frame], requests)
+        return perceived
+
+    def together(self, frames: Sequence[Frame], requests: Sequence[Request] | None = None) -> list[Perceived]:
+        """The same of several frames: those of one size share batches of the generator, as far as it takes them.
+
+        Answers are in the order of the frames; the timings of a frame are those of its batch, but for `decode`.
+        """
+        asked = self._asked if requests is None else self._prepared(requests)
+        most = self.generator.capabilities.max_images
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for i, frame in enumerate(frames):
+            sizes.setdefault(frame.rgb.shape, []).append(i)
+        perceived: dict[int, Perceived] = {}
+        for places in (own[i:i + most] for own in sizes.values() for i in range(0, len(own), most)):
+            perceived |= zip(places, self._perceive([frames[i] for i in places], asked), strict=True)
+        return [perceived[i] for i in range(len(frames))]
+
+    def _perceive(self, frames: list[Frame], asked: _Asked) -> Iterator[Perceived]:
+        """Frames of one size, in one batch."""
+        start = time.perf_counter()
+        single = len(frames) == 1
+        images = self.generator.encode_image(frames[0].rgb if single else np.stack([f.rgb for f in frames]))
         encoded = time.perf_counter()
-        painted: dict[int, np.ndarray] = {}
+        painted: dict[tuple[int, int], np.ndarray] = {}  # by frame and request
         for steps, rows, prompts in asked.batches:
-            painted |= zip(rows, self.generator.generate(image, prompts, steps=steps, seed=self.seed), strict=True)
+            rgb = self.generator.generate(images, prompts, steps=steps, seed=self.seed)
+            painted |= {(i, row): one for i, own in enumerate(rgb[None] if single else rgb)
+                        for row, one in zip(rows, own, strict=True)}
         generated = time.perf_counter()
-        height, width = frame.rgb.shape[:2]
-        answers = tuple(
-            Answer(request, prompt, TASKS[request.task].decode(painted[i], request).resize(height, width), painted[i])
-            for i, (request, prompt) in enumerate(zip(asked.requests, asked.prompts, strict=True))
-        )
-        decoded = time.perf_counter()
-        timings = {"encode": 1e3 * (encoded - start), "generate": 1e3 * (generated - encoded),
-                   "decode": 1e3 * (decoded - generated)}
-        return Perceived(frame, answers, timings, self.generator.name, self.generator.weights, self.seed, self.steps)
+        timings = {"encode": 1e3 * (encoded - start), "generate": 1e3 * (generated - encoded)}
+        for i, frame in enumerate(frames):
+            start = time.perf_counter()
+            pictures = [painted[i, j] for j in range(len(asked.requests))]
+            with _one_thread():
+                results = [TASKS[request.task].decode(picture, request).resize(*frame.rgb.shape[:2])
+                           for request, picture in zip(asked.requests, pictures, strict=True)]
+            answers = tuple(map(Answer, asked.requests, asked.prompts, results, pictures))
+            yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
+                            self.generator.name, self.generator.weights, self.seed, self.steps)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Decoders take many short steps on a CPU: waking other threads for each would cost more than they do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -28,7 +28,7 @@ def paint(generator, frame, prompts, **options):
 def test_it_says_what_it_is_and_can(generator):
     able = generator.capabilities
     assert generator.name and len(generator.weights) == 64 and able.license
-    assert min(able.size_multiple, able.max_area, able.max_batch, able.steps, able.picture_steps) >= 1
+    assert min(able.size_multiple, able.max_area, able.max_batch, able.max_images, able.steps, able.picture_steps) >= 1
     assert set(able.tasks) <= set(TASKS)
 
 
@@ -62,6 +62,15 @@ def test_more_prompts_than_fit_one_batch(generator, frame):
     painted = paint(generator, frame, [PROMPTS[i % 3] for i in range(n)])
     assert len(painted) == n
     assert all(np.abs(painted[i] - painted[i % 3]).max() < 1e-5 for i in range(n))
+
+
+def test_images_looked_at_together_are_painted_as_alone(generator, frame):
+    n = generator.capabilities.max_images
+    frames = np.stack([np.roll(frame, 7 * i, 1) for i in range(n)])
+    for steps in (1, 2):
+        painted = paint(generator, frames if n > 1 else frame, PROMPTS, steps=steps)
+        for i, one in enumerate(painted if n > 1 else painted[None]):
+            assert np.abs(paint(generator, frames[i], PROMPTS, steps=steps) - one).max() < 1e-5
 
 
 def test_text_alone_is_enough(generator):

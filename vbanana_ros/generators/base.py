@@ -16,6 +16,7 @@ class Capabilities:
     size_multiple: both sides of a generated image are multiples of this, pixels.
     max_area: largest generated image, pixels; inputs may be of any size.
     max_batch: most prompts in one batch.
+    max_images: most images in one batch.
     steps: denoising steps for perception (1: one-step x0 prediction).
     picture_steps: denoising steps for pictures.
     shared_image: the image is encoded once a frame, for all prompts.
@@ -33,6 +34,7 @@ class Capabilities:
     text_sees_image: bool
     license: str
     tasks: tuple[str, ...] = ()
+    max_images: int = 1
 
 
 class Generator(Protocol):
@@ -52,15 +54,16 @@ class Generator(Protocol):
     def encode_image(self, rgb: np.ndarray) -> Any:
         """uint8 RGB [H, W, 3] -> what every prompt shares of this frame, at the generator's own size.
 
-        Raises InputError for any other array.
+        Up to max_images images [B, H, W, 3] are looked at in one batch. Raises InputError for any other array.
         """
 
     def generate(self, image: Any, prompts: Any, steps: int = 1, seed: int = 0) -> np.ndarray:
         """Paint all prompts about one image (None: from text alone), in one batch.
 
-        Returns float32 RGB [N, h, w, 3] in 0..1, on the generator's grid, the aspect of the input kept
-        to within one size multiple unless that is beyond max_area. Same arguments, same bytes; a prompt's
-        image is the same, up to rounding, whatever other prompts are in the batch.
+        Returns float32 RGB [N, h, w, 3] in 0..1 ([B, N, h, w, 3] where B images were looked at together), on the
+        generator's grid, the aspect of the input kept to within one size multiple unless that is beyond max_area.
+        Same arguments, same bytes; a prompt's image is the same, up to rounding, whatever other prompts and images
+        are in the batch.
         """
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:

@@ -29,10 +29,18 @@ CACHED = 64
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One frame at the generator's size: RGB [1, 3, h, w] in -1..1, and what was found in it."""
+    """Frames at the generator's size: RGB [B, 3, h, w] in -1..1, and what was found in them.
+
+    single: it was made of one image and not of a batch of them.
+    """
 
     rgb: torch.Tensor
     features: Features
+    single: bool
+
+    def select(self, index: torch.Tensor) -> EncodedImage:
+        """These frames, one a prompt."""
+        return EncodedImage(self.rgb[index], self.features.select(index), self.single)
 
 
 class NanoPipeline(DiffusionPipeline):
@@ -60,7 +68,10 @@ class NanoPipeline(DiffusionPipeline):
         if isinstance(image, Image.Image):
             image = np.array(image.convert("RGB"))
         prompts = self.embed([prompt] if isinstance(prompt, str) else prompt)
-        encoded = self.encode(image, height, width) if image is not None else None
+        encoded = None
+        if image is not None:
+            rows = torch.zeros(len(prompts.tokens), dtype=torch.long, device=self.device)
+            encoded = self.encode(image, height, width).select(rows)
         rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed)
         rgb = rgb.permute(0, 2, 3, 1).float().cpu().numpy()
         if output_type == "pil":
@@ -73,31 +84,31 @@ class NanoPipeline(DiffusionPipeline):
         return self.text_encoder(**{k: v.to(self.device) for k, v in batch.items()})
 
     def encode(self, image: np.ndarray, height: int, width: int) -> EncodedImage:
-        """uint8 RGB [H, W, 3] -> the image at the generator's size, and its features for one-step answers."""
+        """uint8 RGB [H, W, 3], or a batch of them -> at the generator's size, with features for one-step answers."""
         _check_image(image)
-        shrinks = height * width < image.shape[0] * image.shape[1]
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-        rgb = torch.from_numpy(small).to(self.device).permute(2, 0, 1)[None].to(self.unet.dtype) / 127.5 - 1
-        return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(1)))
+        images = image if image.ndim == 4 else image[None]
+        shrinks = height * width < images.shape[1] * images.shape[2]
+        kind = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        small = np.stack([cv2.resize(one, (width, height), interpolation=kind) for one in images])
+        rgb = torch.from_numpy(small).to(self.device).permute(0, 3, 1, 2).to(self.unet.dtype) / 127.5 - 1
+        return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(len(rgb))), image.ndim == 3)
 
-    def paint(self, image: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
+    def paint(self, images: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
               seed: int) -> torch.Tensor:
-        """RGB [N, 3, h, w] in 0..1, one row a prompt."""
-        n = len(prompts.tokens)
-        if image is not None and steps == 1:
-            rows = torch.zeros(n, dtype=torch.long, device=self.device)
-            clean = self.unet.decode(image.features.select(rows), prompts).rgb
+        """RGB [N, 3, h, w] in 0..1, one row a prompt, each about the image of its row."""
+        if images is not None and steps == 1:
+            clean = self.unet.decode(images.features, prompts).rgb
         else:
-            clean = self._denoise(image, prompts, (n, 3, *size), steps, seed)
+            clean = self._denoise(images, prompts, (len(prompts.tokens), 3, *size), steps, seed)
         return (clean / 2 + 0.5).clamp_(0, 1)
 
-    def _denoise(self, image: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
+    def _denoise(self, images: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
                  seed: int) -> torch.Tensor:
         """Flow matching from noise: the painter says what is clean, so the velocity is (x_t - x0) / t."""
         noise = torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed))
         sample = noise.to(self.device).expand(shape)
         self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), device=self.device)
-        rgb = image.rgb.expand(shape) if image is not None else None
+        rgb = images.rgb if images is not None else None
         for i, timestep in enumerate(self.scheduler.timesteps):
             sigma = self.scheduler.sigmas[i]
             time = sigma.to(self.device).expand(shape[0])
@@ -115,7 +126,7 @@ class NanoGenerator:
         self.capabilities = Capabilities(
             size_multiple=pipeline.unet.size_multiple, max_area=profile.area, max_batch=16, steps=profile.steps,
             picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license,
-            tasks=profile.tasks)
+            tasks=profile.tasks, max_images=8)
         self._embed = functools.lru_cache(CACHED)(pipeline.embed)
 
     @classmethod
@@ -137,16 +148,21 @@ class NanoGenerator:
     def encode_image(self, rgb: np.ndarray) -> EncodedImage:
         """The way down and back of the UNet, once a frame."""
         _check_image(rgb)
-        return self.pipeline.encode(rgb, *self.size(*rgb.shape[:2]))
+        return self.pipeline.encode(rgb, *self.size(*rgb.shape[-3:-1]))
 
     @torch.inference_mode()
     def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:
-        """float32 RGB [N, h, w, 3] in 0..1; from text alone at 4:3."""
+        """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3."""
         size = tuple(image.rgb.shape[-2:]) if image is not None else self.size(3, 4)
-        batch = self.capabilities.max_batch
-        painted = [self.pipeline.paint(image, _rows(prompts, slice(i, i + batch)), size, steps, seed)
-                   for i in range(0, len(prompts.tokens), batch)]
-        return np.ascontiguousarray(torch.cat(painted).permute(0, 2, 3, 1).float().cpu().numpy())
+        n, frames = len(prompts.tokens), 1 if image is None else len(image.rgb)
+        # Row by row: every prompt about the first image, then about the next.
+        rows = torch.arange(n, device=prompts.tokens.device).repeat(frames)
+        owners = torch.arange(frames, device=rows.device).repeat_interleave(n)
+        painted = [self.pipeline.paint(image and image.select(owner), prompts.select(row), size, steps, seed)
+                   for row, owner in zip(rows.split(self.capabilities.max_batch),
+                                         owners.split(self.capabilities.max_batch), strict=True)]
+        rgb = np.ascontiguousarray(torch.cat(painted).permute(0, 2, 3, 1).float().cpu().numpy())
+        return rgb if image is None or image.single else rgb.reshape(frames, n, *rgb.shape[1:])
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
         """Run once at each (height, width) of the input and batch of prompts."""
@@ -169,9 +185,9 @@ class NanoGenerator:
 
 
 def _check_image(image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3 or not image.size:
         raise InputError(f"an image of {image.dtype} {list(image.shape)} cannot be looked at; "
-                         "give a non-empty uint8 [H, W, 3]")
+                         "give a non-empty uint8 [H, W, 3], or [B, H, W, 3]")
 
 
 @contextmanager
@@ -186,7 +202,3 @@ def _silence() -> Iterator[None]:
         diffusers_logging.set_verbosity(level)
         if bar:
             diffusers_logging.enable_progress_bar()
-
-
-def _rows(prompts: PromptTokens, rows: slice) -> PromptTokens:
-    return PromptTokens(*(getattr(prompts, name)[rows] for name in ("tokens", "keys", "mask", "colors", "colored")))

@@ -128,6 +128,11 @@ class PromptTokens:
     colors: torch.Tensor
     colored: torch.Tensor
 
+    def select(self, index: torch.Tensor) -> PromptTokens:
+        """These prompts, in this order."""
+        return PromptTokens(self.tokens[index], self.keys[index], self.mask[index], self.colors[index],
+                            self.colored[index])
+
 
 class NanoTextEncoder(ModelMixin, ConfigMixin):
     """Phrases -> one token each: its words in order, its colour by value, and then the whole prompt."""
