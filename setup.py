@@ -5,12 +5,12 @@ from glob import glob
 from setuptools import find_packages, setup
 
 SIM = ["mujoco>=3.3"]
-TUNE = ["accelerate>=1.0", *SIM]
+TUNE = ["accelerate>=1.0", "scipy>=1.10", *SIM]
 BENCH = ["hilbertmap", "open3d"]
 # What building a ROS package with this Python takes; colcon wants an older setuptools, torch a newer one.
 ROS = ["colcon-common-extensions", "setuptools>=77,<80", "empy==3.3.4", "lark", "catkin_pkg", "argcomplete",
        "packaging"]
-TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "rosbags-image", "ruff", *TUNE]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE]
 
 setup(
     name="vbanana_ros",
@@ -34,7 +34,7 @@ setup(
     ],
     install_requires=[
         "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
-        "rosbags>=0.10", "rich", "matplotlib",
+        "rosbags>=0.10", "rosbags-image>=0.10", "rich", "matplotlib",
     ],
     extras_require={"sim": SIM, "tune": TUNE, "bench": BENCH, "ros": ROS, "test": TEST},
     entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},

@@ -320,7 +320,7 @@ def image_message(data, height, width, encoding, step=0, is_bigendian=0):
                            is_bigendian=is_bigendian, data=data)
 
 
-# rosbags-image is the oracle; what it does not know or gets wrong is checked by hand below.
+# The encodings are rosbags-image's; what it gets wrong (padding, rounding of 16 bits, cut data) is checked below.
 @pytest.mark.parametrize("encoding, channels, dtype", [
     *((name, n, "u1") for name, n in (("rgb8", 3), ("bgr8", 3), ("rgba8", 4), ("bgra8", 4), ("mono8", 1))),
     *((name, 2, "u1") for name in ("uyvy", "yuv422", "yuyv", "yuv422_yuy2")),
@@ -334,6 +334,16 @@ def test_encodings_decode_as_rosbags_image_does(encoding, channels, dtype):
     assert ours.shape == (12, 16, 3) and ours.dtype == np.uint8
     # 16 bits: ours is rounded, theirs cut off.
     assert np.abs(ours.astype(int) - theirs).max() <= (dtype == "<u2")
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_luminance_above_half_as_much_colour(encoding):
+    """Grey wherever the colour planes are level, red where they say so."""
+    planes = np.full((6, 4), 128, np.uint8)
+    planes[4:, 2:] = (90, 240) if encoding == "nv12" else (240, 90)  # U and V take turns
+    rgb = decode_image(image_message(planes, 4, 4, encoding))
+    assert rgb.shape == (4, 4, 3) and np.ptp(rgb[:, :2]) == 0
+    assert (rgb[:, 2:, 0] > 200).all() and (rgb[:, 2:, 1:] < 130).all()
 
 
 def test_generic_encodings_are_opencvs_order():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import torch
+from rosbags.image.image import ENCODINGMAP, ImageError, convert_color
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.cloud import make_cloud
@@ -332,74 +333,75 @@ def is_rectified(image_topic: str) -> bool:
     return "rect" in image_topic.removesuffix("/compressed").rpartition("/")[2]
 
 
-# Encodings of sensor_msgs/image_encodings.hpp: type, channels, OpenCV's way to RGB. OpenCV names a Bayer
-# pattern by its second row; the generic 8UCn are OpenCV's own order, as cv_bridge writes them.
-_ENCODINGS: dict[str, tuple[str, int, int | None]] = {
-    "rgb8": ("u1", 3, None), "rgb16": ("u2", 3, None),
-    "bgr8": ("u1", 3, cv2.COLOR_BGR2RGB), "bgr16": ("u2", 3, cv2.COLOR_BGR2RGB),
-    "8UC3": ("u1", 3, cv2.COLOR_BGR2RGB),
-    "rgba8": ("u1", 4, cv2.COLOR_RGBA2RGB), "rgba16": ("u2", 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": ("u1", 4, cv2.COLOR_BGRA2RGB), "bgra16": ("u2", 4, cv2.COLOR_BGRA2RGB),
-    "8UC4": ("u1", 4, cv2.COLOR_BGRA2RGB),
-    "mono8": ("u1", 1, cv2.COLOR_GRAY2RGB), "mono16": ("u2", 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": ("u1", 1, cv2.COLOR_GRAY2RGB),
-    "yuv422": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY), "uyvy": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": ("u1", 2, cv2.COLOR_YUV2RGB_YUYV), "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUYV),
-    **{f"bayer_{pattern}{8 * size}": (f"u{size}", 1, code) for size in (1, 2) for pattern, code in (
-        ("rggb", cv2.COLOR_BayerBG2RGB), ("bggr", cv2.COLOR_BayerRG2RGB),
-        ("gbrg", cv2.COLOR_BayerGR2RGB), ("grbg", cv2.COLOR_BayerGB2RGB))},
-}  # fmt: skip
+# OpenCV's own names say nothing of colour; cv_bridge writes images of its order under them.
+_GENERIC = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
 
 
 def decode_image(message: Any) -> np.ndarray:
     """sensor_msgs/Image or CompressedImage (jpeg, png) -> uint8 RGB [H, W, 3].
 
-    16-bit images are scaled to 8 bits over their full range. Row padding and byte order are honoured. rgb8 is
-    not copied. Raises InputError for an unknown encoding and for data that is empty, truncated or corrupt.
+    The encodings are those of rosbags-image. 16-bit images are scaled to 8 bits over their full range. Row padding
+    and byte order are honoured. rgb8 is not copied. Raises InputError for an unknown encoding and for data that is
+    empty, truncated or corrupt.
     """
     if hasattr(message, "format"):
         return _decode_compressed(np.frombuffer(message.data, np.uint8), message.format)
-    m = message
-    if m.encoding not in _ENCODINGS:
-        raise InputError(f"unknown image encoding {m.encoding!r}; publish one of {', '.join(_ENCODINGS)}")
-    size, channels, _ = _ENCODINGS[m.encoding]
-    dtype = np.dtype((">" if m.is_bigendian else "<") + size)
+    m, encoding = message, _GENERIC.get(message.encoding, message.encoding)
+    if encoding not in ENCODINGMAP:
+        raise InputError(f"unknown image encoding {m.encoding!r}; publish one of {', '.join(ENCODINGMAP)}")
+    _, _, kind, channels = ENCODINGMAP[encoding]
+    dtype = np.dtype(kind).newbyteorder(">" if m.is_bigendian else "<")
     row = m.width * channels * dtype.itemsize
+    rows = m.height * 3 // 2 if encoding.startswith("nv") else m.height  # below the luminance half as much colour
     data = np.frombuffer(m.data, np.uint8)
     step = m.step or row
     # A last row may come without its padding.
-    if not (m.width and m.height) or step < row or data.size < step * (m.height - 1) + row:
+    if not (m.width and m.height) or step < row or data.size < step * (rows - 1) + row:
         raise InputError(f"a {m.width}x{m.height} {m.encoding} image with {data.size} bytes and step "
                          f"{m.step} is empty or truncated; check the camera driver")
-    rows = np.lib.stride_tricks.as_strided(data, (m.height, row), (step, 1))
-    pixels = np.ascontiguousarray(rows).view(dtype).reshape(m.height, m.width, channels)
-    return _to_rgb(pixels.astype(dtype.newbyteorder("="), copy=False), m.encoding)
+    lines = np.lib.stride_tricks.as_strided(data, (rows, row), (step, 1))
+    shape = (rows, m.width) if channels == 1 else (rows, m.width, channels)
+    pixels = np.ascontiguousarray(lines).view(dtype).reshape(shape)
+    return _to_rgb(pixels.astype(kind, copy=False), encoding)
 
 
 def _to_rgb(pixels: np.ndarray, encoding: str) -> np.ndarray:
-    code = _ENCODINGS[encoding][2]
     try:
-        rgb = pixels if code is None else cv2.cvtColor(pixels, code)
-    except cv2.error:
+        rgb = convert_color(pixels, encoding, "rgb8" if pixels.dtype == np.uint8 else "rgb16")
+    except (cv2.error, ImageError):
         height, width = pixels.shape[:2]
         raise InputError(f"a {width}x{height} image cannot be {encoding}; check the camera driver") from None
     return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)
 
 
 def _decode_compressed(data: np.ndarray, form: str) -> np.ndarray:
-    # "bayer_rggb8; jpeg compressed bayer_rggb8": the mosaic itself was compressed as a grey image.
-    mosaic = form.split(";")[0].strip()
-    mosaic = mosaic if mosaic.startswith("bayer_") and mosaic in _ENCODINGS else None
+    check_whole(data, form)
+    mosaic = mosaic_of(form)
     colour = cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR
+    pixels = cv2.imdecode(data, colour | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise _not_whole(data, form)
+    return _to_rgb(pixels, mosaic or "bgr8")
+
+
+def mosaic_of(form: str) -> str:
+    """The encoding of a mosaic that was compressed as a grey image ("bayer_rggb8; jpeg compressed ..."), or ""."""
+    encoding = form.split(";")[0].strip()
+    return encoding if encoding.startswith("bayer_") and encoding in ENCODINGMAP else ""
+
+
+def check_whole(data: np.ndarray, form: str) -> None:
+    """Raise InputError for a jpeg or png that was cut: OpenCV paints the missing rows grey and says nothing."""
     tail = data[-4096:].tobytes()
-    # OpenCV paints the missing rows of a cut jpeg or png grey and says nothing.
     cut = (data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in tail) or (
         data[:4].tobytes() == b"\x89PNG" and b"IEND" not in tail)
-    pixels = None if cut or not data.size else cv2.imdecode(data, colour | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
-        raise InputError(f"a compressed image ({form!r}, {data.size} bytes) is truncated or neither jpeg "
-                         "nor png; check the camera driver")
-    return _to_rgb(pixels, mosaic or "bgr8")
+    if cut or not data.size:
+        raise _not_whole(data, form)
+
+
+def _not_whole(data: np.ndarray, form: str) -> InputError:
+    return InputError(f"a compressed image ({form!r}, {data.size} bytes) is truncated or neither jpeg nor png; "
+                      "check the camera driver")
 
 
 # vision_msgs 4.1 (ROS 2 Jazzy), without its comments: rosbags' store of Jazzy does not have it.
