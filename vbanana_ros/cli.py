@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from vbanana_ros import __version__
 from vbanana_ros.errors import InputError, VBananaError
+from vbanana_ros.memory import keep_freed_memory
 
 # What a command needs is imported when it runs: torch alone takes seconds, and `--help` needs none of it.
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ DEFAULT_FOV = 60.0  # degrees, horizontal: a common RGB-D or laptop camera
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when done, 2 with one line on standard error for what the user can mend."""
     arguments = _parser().parse_args(argv)
+    keep_freed_memory()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of two programs on one core, none spins
     logging.getLogger("vbanana_ros").addHandler(logging.NullHandler())  # what it says is in the reports
     if not sys.warnoptions:
