@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,17 @@ from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.health import Health
 from vbanana_ros.mailbox import Mailbox
+from vbanana_ros.memory import keep_freed_memory
 from vbanana_ros.messages import (
     CLOUD_TASKS,
     LATCHED,
     TOPICS,
+    check_whole,
     decode_image,
     is_rectified,
     label_info,
     messages,
+    mosaic_of,
     pack_array,
     seconds,
     stamp_of,
@@ -52,10 +56,10 @@ from vbanana_ros.messages import (
 )
 from vbanana_ros.msg import TaskPrompt
 from vbanana_ros.params import DESCRIPTIONS, FIXED, NODE, RANGES, Live, Params, defaults, live, prompted, with_values
-from vbanana_ros.perception import Perceived, Perception
+from vbanana_ros.perception import Frame, Perceived, Perception
 from vbanana_ros.schedule import Schedule
 from vbanana_ros.srv import SetPrompt
-from vbanana_ros.tasks import TASKS
+from vbanana_ros.tasks import TASKS, Request
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -73,6 +77,23 @@ _LATCHED = functools.partial(_OUTPUT, durability=DurabilityPolicy.TRANSIENT_LOCA
 _ANSWERS = ("image", "color", "confidence", "label_info", "detections")
 
 
+@dataclass(frozen=True)
+class _Look:
+    """One image in the worker's hands: the frame it is, what is due of it, and what is then published of that.
+
+    received: milliseconds that decoding it took. read: topics that somebody reads. asked: all tasks of the node.
+    """
+
+    name: str
+    message: Any
+    frame: Frame
+    received: float
+    requests: tuple[Request, ...]
+    read: set[str]
+    params: Params
+    asked: set[str]
+
+
 class PerceptionNode(LifecycleNode):
     """`perception_node`: what `vbanana bag` does to a recording, done to live topics.
 
@@ -81,8 +102,9 @@ class PerceptionNode(LifecycleNode):
     Serves: ~/set_prompt (SetPrompt), ~/set_enabled (std_srvs/SetBool), the action ~/query (Query), and the
     services of a managed node. Parameters: config/perception.yaml.
 
-    Images are answered one after the other in a thread of their own; the executor only moves messages. Of each
-    camera the newest image waits, older ones are dropped and counted. load: (model, device) -> generator.
+    Images are answered in a thread of their own, those of several cameras together where the generator can; the
+    executor only moves messages. Of each camera the newest image waits, older ones are dropped and counted.
+    load: (model, device) -> generator.
     """
 
     def __init__(self, load: Callable[[str, str], Generator] = load_generator, **kwargs: Any) -> None:
@@ -218,7 +240,7 @@ class PerceptionNode(LifecycleNode):
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def _activate(self) -> None:
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(self._look)
         self.health.dropped, self.health.last_frame = self._mailbox.dropped, time.monotonic()
         self._schedule, self._told = Schedule(), {}
         decode = image_decoder()
@@ -319,41 +341,52 @@ class PerceptionNode(LifecycleNode):
         self.health.last_frame = time.monotonic()
         mailbox = self._mailbox
         if mailbox and self._enabled:
-            mailbox.put(name, functools.partial(self._look, name, message))
+            mailbox.put(name, message)
         elif mailbox and self._waiting.get(name):
             mailbox.errand(functools.partial(self._answer_waiting, name))
 
     def _work(self, mailbox: Mailbox) -> None:
-        while work := mailbox.take():
+        while work := mailbox.take(self.perception.generator.capabilities.max_images):
             work()
         for goal in (goal for goals in self._waiting.values() for goal in goals if self.context.ok()):
             _finish(goal, Query.Result(message="the node was deactivated before an image came"))
         self._waiting.clear()
 
-    def _look(self, name: str, message: Any) -> None:
-        """Answer what is asked of every frame about this one; whatever goes wrong, the next one gets its turn."""
-        try:
-            self._answer_waiting(name)
-            self._perceive(name, message)
-        except VBananaError as error:
-            self._failed(name, message, one_line(error))
-        except Exception as error:  # a generator can raise anything, out of memory above all
-            self._failed(name, message, one_line(error))
-            self.get_logger().debug(traceback.format_exc())
+    def _look(self, images: Sequence[tuple[str, Any]]) -> None:
+        """Answer what is asked of every frame about the images of some cameras, together where the same is due.
+
+        Whatever goes wrong with one, the others get their turn.
+        """
+        looks: dict[tuple[Request, ...], list[_Look]] = {}
+        for name, message in images:
+            with self._reporting(name, message):
+                self._answer_waiting(name)
+                if look := self._prepare(name, message):
+                    looks.setdefault(look.requests, []).append(look)
+        for same in looks.values():
+            with self._reporting(same[0].name, same[0].message):
+                self._perceive(same)
 
     def _answer_waiting(self, name: str) -> None:
         """Queries that came before the first image."""
         for goal in self._waiting.pop(name, []):
             self._answer(goal)
 
-    def _failed(self, name: str, message: Any, fault: str) -> None:
-        fault = f"{name or 'image'} at {seconds(stamp_of(message))}: {fault}"
-        self.health.fail(fault)
-        self.get_logger().error(fault, throttle_duration_sec=5.0)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    @contextmanager
+    def _reporting(self, name: str, message: Any) -> Iterator[None]:
+        """What goes wrong with this image is said, and the node lives on."""
+        try:
+            yield
+        except Exception as error:  # a generator can raise anything, out of memory above all
+            fault = f"{name or 'image'} at {seconds(stamp_of(message))}: {one_line(error)}"
+            self.health.fail(fault)
+            self.get_logger().error(fault, throttle_duration_sec=5.0)
+            self.get_logger().debug(traceback.format_exc())
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
-    def _perceive(self, name: str, message: Any) -> None:
+    def _prepare(self, name: str, message: Any) -> _Look | None:
+        """The image as a frame and what is due of it, None for nothing; labels that are new are told first."""
         outputs, params, requests = self._outputs[name], self.params, self.perception.requests
         asked = {request.task for request in requests}
         read = {topic for topic, output in outputs.items() if output.get_subscription_count()}
@@ -361,7 +394,7 @@ class PerceptionNode(LifecycleNode):
         renamed = [(f"{r.task}/label_info", r.labels) for r in requests if f"{r.task}/label_info" in outputs
                    and self._told.get((name, r.task)) != r.labels]
         if not (due or renamed):
-            return
+            return None
         start = time.perf_counter()
         frame, fault = self._feeds[name].frame(message)
         received = 1e3 * (time.perf_counter() - start)
@@ -369,19 +402,32 @@ class PerceptionNode(LifecycleNode):
         for topic, labels in renamed:
             outputs[topic].publish(label_info(frame, labels, get_message))
             self._told[name, topic.partition("/")[0]] = labels
-        if due:
-            perceived = self.perception(frame, [r for r in requests if r.task in due])
-            perceived = replace(perceived, timings={"receive": received, **perceived.timings})
-            self._publish(name, perceived, read.difference(LATCHED), params, asked)
+        requests = tuple(r for r in requests if r.task in due)
+        return _Look(name, message, frame, received, requests, read.difference(LATCHED), params, asked) if due else None
 
-    def _publish(self, name: str, perceived: Perceived, read: set[str], params: Params, asked: set[str]) -> None:
-        age = self._age(perceived)
+    def _perceive(self, looks: Sequence[_Look]) -> None:
+        """Frames of which the same is due: all together or, where that fails, each alone."""
+        try:
+            answers = self.perception.together([look.frame for look in looks], looks[0].requests)
+        except Exception:  # more memory than there is, above all
+            if len(looks) == 1:
+                raise
+            for look in looks:
+                with self._reporting(look.name, look.message):
+                    self._perceive([look])
+            return
+        for look, perceived in zip(looks, answers, strict=True):
+            with self._reporting(look.name, look.message):
+                self._publish(look, replace(perceived, timings={"receive": look.received, **perceived.timings}))
+
+    def _publish(self, look: _Look, perceived: Perceived) -> None:
+        age, params = self._age(perceived), look.params
         start = time.perf_counter()
         for topic, message in messages(
-                perceived, get_message, pack_array, read, stride=params.stride, min_range=params.min_range,
-                max_range=params.max_range, cloud_tasks=asked.intersection(CLOUD_TASKS), age=age,
-                dropped=self.health.dropped[name]):
-            self._outputs[name][topic].publish(message)
+                perceived, get_message, pack_array, look.read, stride=params.stride, min_range=params.min_range,
+                max_range=params.max_range, cloud_tasks=look.asked.intersection(CLOUD_TASKS), age=age,
+                dropped=self.health.dropped[look.name]):
+            self._outputs[look.name][topic].publish(message)
         timings = perceived.timings | {"publish": 1e3 * (time.perf_counter() - start)}
         self.health.answered(timings, age)
 
@@ -503,9 +549,9 @@ def _gpu_memory() -> dict[str, str]:
 
 
 def image_decoder() -> Callable[[Any], np.ndarray]:
-    """Image message -> uint8 RGB: by cv_bridge where it imports (one of another NumPy does not), else our own.
+    """Image message -> uint8 RGB: by cv_bridge where it imports (one of another NumPy does not), else rosbags-image.
 
-    Compressed images are always our own's, which tells a cut jpeg where OpenCV paints it grey.
+    A cut jpeg, which OpenCV would paint grey, is refused either way; cv_bridge knows no compressed mosaics.
     """
     try:
         from cv_bridge import CvBridge
@@ -514,19 +560,24 @@ def image_decoder() -> Callable[[Any], np.ndarray]:
     bridge = CvBridge()
 
     def decode(message: Any) -> np.ndarray:
-        if hasattr(message, "format"):
+        form = getattr(message, "format", None)
+        if form and mosaic_of(form):
             return decode_image(message)
+        if form is not None:
+            check_whole(np.frombuffer(message.data, np.uint8), form)
+        to_cv2 = bridge.imgmsg_to_cv2 if form is None else bridge.compressed_imgmsg_to_cv2
         try:
-            return bridge.imgmsg_to_cv2(message, "rgb8")
+            return to_cv2(message, "rgb8")
         except Exception as error:  # CvBridgeError, TypeError, cv2.error
-            raise InputError(f"a {message.width}x{message.height} {message.encoding} image cannot be decoded "
-                             f"({one_line(error)}); check the camera driver") from None
+            kind = f"{message.width}x{message.height} {message.encoding}" if form is None else f"compressed ({form!r})"
+            raise InputError(f"a {kind} image cannot be decoded ({one_line(error)}); check the camera driver") from None
 
     return decode
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is told to stop; with `autostart`, configured and active. 2 for a bad parameter file."""
+    keep_freed_memory()
     rclpy.init(args=args)
     try:
         node = PerceptionNode()

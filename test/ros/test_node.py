@@ -1,6 +1,7 @@
 """The node on real topics: one output a stamp, exact values, prompts that change, cameras that misbehave."""
 
 import sys
+import threading
 import time
 import weakref
 
@@ -17,6 +18,7 @@ from vbanana_ros.errors import ModelError
 from vbanana_ros.messages import TOPICS, stamp_of
 
 SECOND = 10**9
+SIZE = (48, 64)
 
 
 def pixels(message, dtype, channels=1):
@@ -186,6 +188,35 @@ def test_two_cameras_share_the_model_and_keep_their_frames(make_robot):
     assert {m.header.frame_id for m in got["rear"]} == {"rear_optical"}
     wide, narrow = (fields(clouds[c][0])["x"][30, 63] for c in ("rear", "front"))
     assert wide == pytest.approx(2 * narrow)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_cameras_that_wait_are_answered_in_one_batch(make_robot, oracle, truth, fails):
+    """And where the batch needs more memory than there is, each alone."""
+    import torch
+
+    held = threading.Event()
+
+    class Held(oracle):
+        def generate(self, image, prompts, steps=1, seed=0):
+            held.wait(10)
+            if fails and image.ndim == 4:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return super().generate(image, prompts, steps, seed)
+
+    cameras = ["front", "left", "rear"]
+    robot = make_robot(generator=Held(truth.pairs, max_images=2), cameras=cameras, tasks=["depth"])
+    got = {c: robot.read(f"{c}/depth/image") for c in cameras}
+    robot.look(1, prefix="front/", info=False)
+    robot.until(lambda: ("encode_image", (*SIZE, 3)) in robot.generator.calls)
+    for i, camera in enumerate(cameras):
+        robot.look(2 + i, prefix=f"{camera}/", info=False, frame_id=camera)
+    held.set()
+    robot.until(lambda: sum(map(len, got.values())) == 4)
+    assert {c: stamps(m) for c, m in got.items()} == {"front": [1.0, 2.0], "left": [3.0], "rear": [4.0]}
+    assert all(m[-1].header.frame_id == c for c, m in got.items())
+    assert ("encode_image", (2, *SIZE, 3)) in robot.generator.calls
+    assert robot.node.health.failed == 0 and robot.node.health.frames == 4
 
 
 def test_a_late_camera_info_gives_clouds_from_then_on(make_robot):
