@@ -43,8 +43,7 @@ def make_cloud(
             raise InputError(f"{name} is {image.shape[1]}x{image.shape[0]} and depth "
                              f"{depth.shape[1]}x{depth.shape[0]}; bring both to one grid")
     depth, rgb, normals, labels, instances = (
-        None if image is None else np.ascontiguousarray(image[::stride, ::stride])
-        for image in (depth, rgb, normals, labels, instances)
+        None if image is None else _every(image, stride) for image in (depth, rgb, normals, labels, instances)
     )
     z = np.full(depth.shape, np.nan, np.float32)
     depth = depth.astype(np.float32, copy=False)
@@ -64,6 +63,16 @@ def make_cloud(
     # OpenCV interleaves planes several times as fast as strided numpy writes, and bit by bit: the integers
     # and packed colours that pass as float32 stay what they are.
     return cv2.merge(planes).view(fields)[..., 0]
+
+
+def _every(image: np.ndarray, stride: int) -> np.ndarray:
+    """Every stride-th row and column of [H, W, ...], in one piece."""
+    if image.ndim == 2 or stride == 1:
+        return np.ascontiguousarray(image[::stride, ::stride])
+    # A pixel as one item: numpy copies those several times as fast as channel by channel.
+    pixels = np.ascontiguousarray(image)
+    whole = pixels.view(f"V{pixels.itemsize * pixels.shape[2]}")[..., 0]
+    return np.ascontiguousarray(whole[::stride, ::stride])[..., None].view(pixels.dtype)
 
 
 def pack_rgb(rgb: np.ndarray) -> np.ndarray:

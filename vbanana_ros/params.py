@@ -47,7 +47,7 @@ class Params:
     picture: str = ""
     min_range: float = 0.1
     max_range: float = 30.0
-    stride: int = 1
+    stride: int = 2
 
     def requests(self) -> list[Request]:
         """What every frame is asked, colours parsed and checked; raises RequestError."""

@@ -17,7 +17,7 @@ SECOND = 10**9
 SIZE = (48, 64)
 PROMPTS = {"semantic.classes": ["floor", "wall"], "semantic.colors": ["red", "blue"], "semantic.background": "black",
            "instance.classes": ["box"], "referring.expressions": ["the near box"], "referring.colors": ["green"],
-           "referring.background": "black", "min_range": 0.0, "max_range": 100.0}
+           "referring.background": "black", "min_range": 0.0, "max_range": 100.0, "stride": 1}
 
 
 def _spin(executor):

@@ -60,7 +60,7 @@ class TestSim(unittest.TestCase):
         for stamp in common:
             image, depth, semantic, points = (seen[n][stamp] for n in ("image", "depth", "semantic", "points"))
             self.assertEqual((depth.encoding, depth.header.frame_id), ("32FC1", "camera_optical_frame"))
-            self.assertEqual((points.height, points.width), (480, 640))
+            self.assertEqual((points.height, points.width), (240, 320))
             camera = Camera.from_message(seen["camera_info"][stamp])
             perceived = perception(Frame(decode_image(image), stamp, camera=camera))
             ours = np.frombuffer(depth.data, np.float32).reshape(480, 640)
