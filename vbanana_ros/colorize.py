@@ -35,16 +35,15 @@ def colorize(result: Result) -> np.ndarray:
     if isinstance(result, DepthMap):
         return _depth(result)
     if isinstance(result, NormalMap):
-        rgb = cv2.multiply(result.normals, (-127.5, -127.5, -127.5, 0))
-        rgb = cv2.add(rgb, (127.5, 127.5, 127.5, 0))
-        cv2.patchNaNs(rgb, INVALID[0])
-        return cv2.convertScaleAbs(rgb)
+        known = result.normals.copy()
+        cv2.patchNaNs(known, 1 - INVALID[0] / 127.5)
+        return cv2.convertScaleAbs(known, alpha=-127.5, beta=127.5)
     if isinstance(result, LabelMap):
         return _look_up(result.labels, np.array(result.colors, np.uint8).reshape(-1, 3))
     if isinstance(result, Instances):
-        # Ids are dense, so one byte holds the place in the palette: 255 is background, as in a label image.
-        places = (result.labels % _CYCLE).astype(np.uint8)
-        places[result.labels == UNLABELED_16] = UNLABELED_8
+        # The low byte is the place in the palette: 255 is background, as in a label image, and no instance's.
+        places = result.labels.astype(np.uint8)
+        places[(places == UNLABELED_8) & (result.labels != UNLABELED_16)] = 0
         return _look_up(places, _instance_colors())
     return cv2.convertScaleAbs(result.rgb, alpha=255)
 
@@ -75,7 +74,7 @@ def _turbo() -> np.ndarray:
 
 @functools.cache
 def _instance_colors() -> np.ndarray:
-    return np.array(palette(_CYCLE, taken=(INVALID,)), np.uint8)
+    return np.resize(np.array(palette(_CYCLE, taken=(INVALID,)), np.uint8), (UNLABELED_8, 3))
 
 
 def _look_up(places: np.ndarray, colors: np.ndarray) -> np.ndarray:

@@ -29,6 +29,9 @@ def resize_nearest(array: Array, height: int, width: int) -> Array:
     if isinstance(array, torch.Tensor):
         rows, cols = (torch.as_tensor(i, device=array.device) for i in (rows, cols))
         return array.index_select(0, rows).index_select(1, cols)
+    # Copying whole rows is cheap, picking columns is not: pick them of the fewest rows.
+    if height > h:
+        return array.take(cols, axis=1).take(rows, axis=0)
     return array.take(rows, axis=0).take(cols, axis=1)
 
 
