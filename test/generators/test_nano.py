@@ -13,6 +13,7 @@ from PIL import Image
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano import CACHED, NanoPipeline
+from vbanana_ros.generators.nano_unet import NEAR, OWN_COLORS
 
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -77,16 +78,33 @@ def test_sizes_of_the_default_profile(nano, monkeypatch, height, width, expected
 
 def test_a_colour_of_the_prompt_is_painted_exactly_where_it_is_chosen(nano):
     """The painter mixes its own paint with the prompt's colours; a sure choice gives the very colour."""
-    unet, prompts = nano.pipeline.unet, nano.encode_prompts(["the cat is <10, 200, 30>."])
+    unet, prompts = nano.pipeline.unet, nano.encode_prompts(["the cat is <10, 200, 30>. the dog is <1, 2, 3>."])
+    query = torch.zeros(1, unet.config.key_dim, 2, 2)
     with torch.no_grad():
-        painting = unet._mix(torch.zeros(1, 3, 2, 2), torch.zeros(1, 8, 2, 2), prompts)
-        logits = torch.full_like(painting.choice, -1e4)
-        logits[:, -1] = 1e4
-        weights = logits.softmax(1)
-    color = torch.einsum("nphw,npc->nchw", weights[:, 1:], prompts.colors)
-    assert torch.allclose(color[0, :, 0, 0] * 255, torch.tensor([10.0, 200.0, 30.0]))
-    assert painting.choice.shape == (1, 1 + prompts.tokens.shape[1], 2, 2)
-    assert torch.allclose(painting.choice.exp().sum(1), torch.ones(1, 2, 2))
+        painting = unet._mix(torch.zeros(1, 3, 2, 2), query, prompts)
+        assert torch.allclose(painting.choice.exp().sum(1), torch.ones(1, 2, 2))
+        # Three ways to go: freely, and the two colours; none of the painter's own, as two colours are named.
+        usable = painting.choice[0, :, 0, 0].exp() > 0
+        assert usable.nonzero()[:, 0].tolist() == [0, *(1 + prompts.colored[0].nonzero()[:, 0]).tolist()]
+        keys = unet.to_key(torch.cat([prompts.keys, prompts.tokens], -1))[0]
+        sure = 1e6 * (keys[-1] - keys[-2] - unet.free_key)
+        painted = unet._mix(torch.zeros(1, 3, 1, 1), sure.reshape(1, -1, 1, 1), prompts).rgb
+    assert torch.allclose(255 * (painted[0, :, 0, 0] / 2 + 0.5), 255 * prompts.colors[0, -1], atol=1e-3)
+
+
+@pytest.mark.parametrize(("color", "left"), [
+    ((0, 0, 0), 26), ((255, 255, 255), 26), ((64, 0, 0), 25), ((64, 64, 64), 27),
+])
+def test_one_named_colour_leaves_the_painters_own_that_are_far_from_it(nano, color, left):
+    """They are a lattice of three levels; half way along an edge both its ends are too near."""
+    unet = nano.pipeline.unet
+    prompts = nano.encode_prompts([f"Each cat is colored differently. Background is <{str(color)[1:-1]}>."])
+    with torch.no_grad():
+        choice = unet._mix(torch.zeros(1, 3, 1, 1), torch.zeros(1, unet.config.key_dim, 1, 1), prompts).choice
+    own = choice[0, -len(OWN_COLORS):, 0, 0].exp() > 0
+    assert int(own.sum()) == left
+    far = (OWN_COLORS / 2 + 0.5 - torch.tensor(color) / 255).norm(dim=1) > NEAR / 2
+    assert torch.equal(own, far)
 
 
 def test_a_phase_paints_every_second_pixel_of_the_whole(nano):

@@ -5,6 +5,7 @@ The way down and a first way back up depend on the image alone and are computed 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,11 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from vbanana_ros.generators.nano_text import PromptTokens
+
+# The painter's own colours, in -1..1, for what a prompt wants told apart without naming colours for it; those nearer
+# to the colour that it does name are left alone.
+OWN_COLORS = torch.tensor([*itertools.product((-1.0, 0.0, 1.0), repeat=3)])
+NEAR = 0.6
 
 
 @dataclass
@@ -44,7 +50,8 @@ class Painting:
     """What was painted; H, W are half the image's where every second pixel was.
 
     rgb: [N, 3, H, W], nominally in -1..1, not clamped.
-    choice: [N, 1 + P, H, W], log-probabilities: a pixel is painted freely (0), or in the colour of phrase p (1 + p).
+    choice: [N, 1 + P + K, H, W], log-probabilities: a pixel is painted freely (0), in the colour of phrase p (1 + p),
+        or in one of the K colours of the painter's own (last), which only a prompt that names ONE colour leaves to it.
     """
 
     rgb: torch.Tensor
@@ -77,6 +84,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         self.to_tint = nn.Conv2d(key_dim, 3, 1)
         self.to_key = nn.Linear(2 * text_dim, key_dim)
         self.free_key = nn.Parameter(torch.randn(key_dim) * 0.1)
+        self.own_keys = nn.Parameter(torch.randn(len(OWN_COLORS), key_dim) * 0.1)
         # So few tokens: plain matrix products beat the CPU's fused kernel, above all on the way back.
         for module in self.modules():
             if isinstance(module, Attention):
@@ -146,16 +154,21 @@ class NanoUNet(ModelMixin, ConfigMixin):
         return self.decode(self.encode(image, sample, timestep), prompts)
 
     def _mix(self, paint: torch.Tensor, query: torch.Tensor, prompts: PromptTokens) -> Painting:
-        """Each pixel is painted freely or dipped in one of the prompt's own colours, exactly."""
-        keys = self.to_key(torch.cat([prompts.keys, prompts.tokens], -1))
-        keys = torch.cat([self.free_key.expand(len(keys), 1, -1).to(keys.dtype), keys], 1)
+        """Each pixel is painted freely or dipped in a colour, of the prompt's or the painter's own, exactly."""
+        phrases = self.to_key(torch.cat([prompts.keys, prompts.tokens], -1))
+        free, own = (key.expand(len(phrases), -1, -1).to(phrases.dtype) for key in (self.free_key[None], self.own_keys))
+        keys = torch.cat([free, phrases, own], 1)
         logits = torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5
-        usable = F.pad(prompts.colored & prompts.mask, (1, 0), value=True)
+        named = prompts.colored & prompts.mask
+        colors = 2 * prompts.colors.float() - 1
+        palette = OWN_COLORS.to(colors.device)
+        clear = ((torch.cdist(colors, palette.expand(len(colors), -1, -1)) > NEAR) | ~named[..., None]).all(1)
+        usable = torch.cat([torch.ones_like(named[:, :1]), named, clear & (named.sum(1, keepdim=True) == 1)], 1)
         logits = logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
         # In training the blend carries the gradient; in use a blend of two colours would mean neither.
         choice = (logits if self.training else self.config.sharpness * logits).log_softmax(1)
         free, dip = choice.exp().split([1, choice.shape[1] - 1], 1)
-        dipped = torch.einsum("nphw,npc->nchw", dip, 2 * prompts.colors.float() - 1)
+        dipped = torch.einsum("nphw,npc->nchw", dip, torch.cat([colors, palette.expand(len(colors), -1, -1)], 1))
         return Painting(free * paint.float() + dipped, choice)
 
 
