@@ -202,14 +202,15 @@ def _tune(args: argparse.Namespace) -> None:
     from vbanana_ros.tuning.tune import tune_nano
 
     tune_nano(args.out, args.data, scenes=args.scenes, steps=args.steps, size=args.size, images=args.images,
-              rate=args.rate, start=args.start, seed=args.seed)
+              rate=args.rate, start=args.start, seed=args.seed, mixture=args.mixture)
     print(args.out / "model")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     from vbanana_ros.evaluation import run
 
-    run(args.model, args.suite, args.data, args.count, args.json, args.device)
+    run(args.model, args.suite, args.data, args.split, args.count, args.batch, args.votes, args.align, args.out,
+        args.json, args.html, args.device)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -290,6 +291,7 @@ def _parser() -> argparse.ArgumentParser:
     tune = _command(commands, "tune", _tune, "train nano on simulated scenes; resumes from its checkpoint")
     tune.add_argument("--out", type=Path, required=True, help="checkpoint, losses and the model directory")
     tune.add_argument("--data", type=Path, default=Path("out/scenes"), help="rendered scenes, drawn where missing")
+    tune.add_argument("--mixture", type=Path, metavar="FILE", help="YAML of sets and shares, in place of scenes")
     tune.add_argument("--scenes", type=_count, default=3000, help="how many scenes, four views each")
     tune.add_argument("--steps", type=_count, default=6000)
     tune.add_argument("--size", type=_size, default=(192, 256), metavar="HxW", help="pixels (default 192x256)")
@@ -301,10 +303,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(commands, "evaluate", _evaluate, "the paper's metrics on held-out scenes and real frames")
     evaluate.add_argument("--model", default="nano")
     evaluate.add_argument("--device", default="auto")
-    evaluate.add_argument("--suite", choices=("sim", "real", "all"), default="all")
-    evaluate.add_argument("--data", type=Path, help="folder of real frames (default ../shared/data where it is)")
-    evaluate.add_argument("--count", type=_count, default=200, help="simulated scenes (default %(default)s)")
+    evaluate.add_argument("--suite", default="all", metavar="NAME", help="sim, real, all (both), or a public set")
+    evaluate.add_argument("--data", type=Path, help="folder of the set, or of real frames (default ../shared/data)")
+    evaluate.add_argument("--split", default="val", help="of a public set (default %(default)s)")
+    evaluate.add_argument("--count", type=_count, help="simulated scenes (default 500); records of a set (all)")
+    evaluate.add_argument("--batch", type=_count, default=1, metavar="N", help="frames at once, if asked the same")
+    evaluate.add_argument("--votes", type=_count, default=1, metavar="K", help="legends of a request, majority counts")
+    evaluate.add_argument("--align", action="store_true", help="depth also with scale and shift fitted to the truth")
+    evaluate.add_argument("--out", type=Path, help="keep each frame's results here; the same command goes on")
     evaluate.add_argument("--json", type=Path, help="write the figures here as well")
+    evaluate.add_argument("--html", type=Path, help="write a page with the best, median and worst frames")
 
     bench = _command(commands, "bench", _bench, "every stage against its peer, as ratios in one run")
     bench.add_argument("--model", default="nano")

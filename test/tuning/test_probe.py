@@ -6,6 +6,8 @@ import torch
 
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tuning.probe import Probe, known_facts, probe_loss
+from vbanana_ros.tuning.records import Record
+from vbanana_ros.tuning.scenes import record_of
 
 
 def answers(facts):
@@ -18,7 +20,7 @@ def answers(facts):
 
 
 def test_facts_of_a_frame(sim_frame):
-    facts = known_facts(sim_frame)
+    facts = known_facts(record_of(sim_frame))
     assert facts.shape == (48, 64, 7) and facts.dtype == np.float32
     assert facts[20, 10, 0] == pytest.approx(np.log(1.5)) and np.isnan(facts[0, 0, :6]).all()
     assert np.array_equal(facts[..., 1:4], sim_frame.normals, equal_nan=True)
@@ -29,13 +31,13 @@ def test_facts_of_a_frame(sim_frame):
 
 
 def test_the_truth_costs_nothing(sim_frame):
-    facts = torch.from_numpy(known_facts(sim_frame)).permute(2, 0, 1)[None]
+    facts = torch.from_numpy(known_facts(record_of(sim_frame))).permute(2, 0, 1)[None]
     assert probe_loss(answers(facts), facts) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(("channel", "weight"), [(0, 3), (1, 1), (3, 1), (4, 5), (5, 5)])
 def test_an_error_costs_its_weight(sim_frame, channel, weight):
-    facts = torch.from_numpy(known_facts(sim_frame)).permute(2, 0, 1)[None]
+    facts = torch.from_numpy(known_facts(record_of(sim_frame))).permute(2, 0, 1)[None]
     read = answers(facts)
     read[:, channel] += 0.1
     assert probe_loss(read, facts) == pytest.approx(0.1 * weight, abs=1e-4)
@@ -47,6 +49,13 @@ def test_a_frame_without_classes_has_geometry_only():
     read = torch.zeros(1, 6 + len(CLASSES), 2, 2)
     read[:, 0] = 0.5
     assert probe_loss(read, facts) == pytest.approx(3 * 0.5)
+
+
+def test_what_a_record_does_not_know_is_no_fact():
+    labels = np.array([[0, 1], [2, 255]], np.uint8)
+    facts = known_facts(Record(np.zeros((2, 2, 3), np.uint8), labels=labels, names=("giraffe", "table", "chair")))
+    assert np.isnan(facts[..., :6]).all()
+    assert facts[..., 6].tolist() == [[255, CLASSES.index("table")], [CLASSES.index("chair"), 255]]
 
 
 def test_it_reads_features():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vbanana_ros.errors import InputError
+from vbanana_ros.sim import expressions
 from vbanana_ros.tuning import scenes
-from vbanana_ros.tuning.scenes import load_frame, render_scenes, save_frame, scene_path
+from vbanana_ros.tuning.scenes import load_frame, mirror, open_scenes, render_scenes, save_frame, scene_path
 
 
 def test_round_trip(tmp_path, sim_frame):
@@ -69,3 +70,34 @@ class SameProcess:
 
     def __exit__(self, *_):
         pass
+
+
+def test_a_view_and_its_mirror_image_are_records(tmp_path, sim_frame):
+    save_frame(scene_path(tmp_path, 0, 0), sim_frame)
+    views = open_scenes(tmp_path)
+    assert len(views) == 2 and views.name == "scenes"
+    plain, flipped = views[0], views[1]
+    assert plain.names[-1] == "sky" and plain.labels[0, 0] == len(plain.names) - 1
+    assert np.array_equal(flipped.rgb, plain.rgb[:, ::-1]) and np.array_equal(flipped.labels, plain.labels[:, ::-1])
+    assert {t.name for t in plain.things} == {"box", "ball"} and "floor" not in plain.thing_names
+    assert "a red box" in plain.caption and len(plain.expressions) > 2
+    again = views[0]
+    assert [e.text for e in again.expressions] == [e.text for e in plain.expressions]
+
+
+def test_no_scenes_are_named(tmp_path):
+    with pytest.raises(InputError, match="no scenes in"):
+        open_scenes(tmp_path)
+
+
+def test_the_mirror_image_is_true_of_itself(sim_frame):
+    flipped = mirror(sim_frame)
+    assert np.array_equal(flipped.depth, sim_frame.depth[:, ::-1])
+    assert np.array_equal(flipped.normals[..., 0], -sim_frame.normals[:, ::-1, 0], equal_nan=True)
+    assert np.array_equal(flipped.normals[..., 1:], sim_frame.normals[:, ::-1, 1:], equal_nan=True)
+    assert all(np.array_equal(getattr(mirror(flipped), name), getattr(sim_frame, name), equal_nan=True)
+               for name in ("rgb", "depth", "normals", "classes", "instances"))
+    left = {e.text: e.object_id for e in expressions(sim_frame, np.random.default_rng(0))}
+    right = {e.text: e.object_id for e in expressions(flipped, np.random.default_rng(0))}
+    swapped = [text for text in left if "left" in text and text in right]
+    assert swapped and all(left[text] != right[text] for text in swapped)

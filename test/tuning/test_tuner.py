@@ -19,10 +19,11 @@ from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.results import DepthMap
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.tuning import tuner
-from vbanana_ros.tuning.examples import FREE, IGNORE
+from vbanana_ros.tuning import scenes, tuner
+from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.export import export
-from vbanana_ros.tuning.scenes import load_frame, save_frame, scene_path
+from vbanana_ros.tuning.mixture import Mixture
+from vbanana_ros.tuning.scenes import load_frame, open_scenes, save_frame, scene_path
 from vbanana_ros.tuning.tune import HELD_OUT, _painter, tune_nano
 from vbanana_ros.tuning.tuner import Batches, NanoPainter, Recipe, learning_rate, palette_loss, read_checkpoint, tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
@@ -38,6 +39,12 @@ def data(tmp_path, sim_frame):
     for seed in range(3):
         save_frame(scene_path(folder, seed, 0), replace(sim_frame, rgb=np.roll(sim_frame.rgb, seed, 0)))
     return folder
+
+
+def fed(data, **tasks):
+    """A mixture of the scenes of a folder and nothing else."""
+    mixture = Mixture([(open_scenes(data), 1.0)])
+    return replace(mixture, tasks=tasks) if tasks else mixture
 
 
 def logged(out):
@@ -68,6 +75,24 @@ def test_palette_loss_without_colours_is_zero():
     assert palette_loss(torch.randn(2, 2, 3, 3), choice, torch.zeros(2, 1, dtype=torch.bool)) == 0
 
 
+def test_instances_take_the_own_colours_that_fit_them_best():
+    """Two instances and three own colours: the best pairing counts, whatever the order; the background by its slot."""
+    p = torch.tensor([[0.01, 0.05, 0.14, 0.8], [0.01, 0.09, 0.7, 0.2], [0.9, 0.0, 0.1, 0.0], [0.9, 0.0, 0.1, 0.0]])
+    guess = torch.cat([torch.full((4, 1), 1e-9), p], 1).log().T.reshape(1, 5, 1, 4)  # free, the phrase, three own
+    choice = torch.tensor([[[OWN, OWN + 1, 0, 0]]])
+    colored = torch.tensor([[True]])
+    weight = math.sqrt(4 / 2)
+    expected = -(2 * math.log(0.8) + 2 * math.log(0.7) + 2 * weight * math.log(0.9)) / (4 + 2 * weight)
+    swapped = torch.tensor([[[OWN + 1, OWN, 0, 0]]])
+    assert palette_loss(guess, choice, colored) == palette_loss(guess, swapped, colored) == pytest.approx(expected)
+
+
+def test_more_instances_than_colours_leave_some_out():
+    guess = torch.zeros(1, 4, 1, 5).log_softmax(1)
+    choice = torch.arange(OWN, OWN + 5).reshape(1, 1, 5)
+    assert palette_loss(guess, choice, torch.tensor([[True]])) == pytest.approx(math.log(4))
+
+
 def test_palette_loss_weight_is_capped():
     logits = torch.zeros(1, 2, 100, 100, requires_grad=True)
     choice = torch.full((1, 100, 100), FREE)
@@ -87,8 +112,7 @@ def test_learning_rate_warms_up_stays_and_falls():
 
 def test_a_batch_is_a_function_of_seed_and_step(data):
     tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
-    first, again, other = Batches(data, TINY, tokenizer, 1), Batches(data, TINY, tokenizer, 1), Batches(data, TINY,
-                                                                                                       tokenizer, 2)
+    first, again, other = (Batches(fed(data), TINY, tokenizer, seed) for seed in (1, 1, 2))
     again[0], again[7]
     assert same(first[3], again[3])
     assert not same(first[3], first[4]) and not same(first[3], other[3])
@@ -97,7 +121,7 @@ def test_a_batch_is_a_function_of_seed_and_step(data):
 def test_a_batch_fits_together(data):
     tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
     for step in range(8):
-        batch = Batches(data, replace(TINY, pictures=2), tokenizer, 0)[step]
+        batch = Batches(fed(data), replace(TINY, pictures=2), tokenizer, 0)[step]
         n, rows = len(batch["owner"]), len(batch["ids"])
         assert rows == n + 2 == len(batch["text_sample"]) + len(batch["edit_sample"]) + n
         assert len(batch["edit_image"]) == len(batch["edit_sample"]) == len(batch["edit_time"])
@@ -106,20 +130,20 @@ def test_a_batch_fits_together(data):
         assert batch["choice"].shape == (rows, 16, 16) and batch["choice"].dtype == torch.int64
         assert batch["facts"].shape == (2, 7, 8, 8) and batch["phase"].max() <= 1
         # No row chooses a colour that its prompt does not have.
-        chosen = batch["choice"].masked_fill(batch["choice"] >= FREE, -1).amax((1, 2))
+        chosen = batch["choice"].masked_fill(batch["choice"] >= OWN, -1).amax((1, 2))
         assert (chosen < batch["colored"].sum(1)).all()
 
 
 def test_targets_are_every_second_pixel_from_the_phase(data, monkeypatch):
     """What is painted from a phase is compared with the answer at the same pixels."""
-    monkeypatch.setattr(tuner, "mirror", lambda frame: frame)
+    monkeypatch.setattr(scenes, "mirror", lambda frame: frame)
     tokenizer = NanoTextEncoder(VOCABULARY, dim=32).tokenizer
-    recipe = replace(TINY, size=(48, 64), pictures=0, answers=1, mixture={"depth": 1.0})
+    recipe = replace(TINY, size=(48, 64), pictures=0, answers=1)
     frame = load_frame(scene_path(data, 0, 0))  # the three scenes differ by their colours alone
     whole = np.asarray(TASKS["depth"].encode(DepthMap(frame.depth, frame.depth), Request("depth")))
     phases = set()
     for step in range(12):
-        batch = Batches(data, recipe, tokenizer, 0)[step]
+        batch = Batches(fed(data, depth=1.0), recipe, tokenizer, 0)[step]
         row, column = batch["phase"].tolist()
         phases.add((row, column))
         expected = torch.from_numpy(2 * whole[row::2, column::2] - 1).permute(2, 0, 1)
@@ -128,7 +152,7 @@ def test_targets_are_every_second_pixel_from_the_phase(data, monkeypatch):
 
 
 def test_a_killed_run_goes_on_exactly_where_it_was(data, tmp_path, painter, monkeypatch):
-    whole = tune(painter(1), data, tmp_path / "a", 5, TINY, save_every=2, workers=0)
+    whole = tune(painter(1), fed(data), tmp_path / "a", 5, TINY, save_every=2, workers=0)
 
     class Killed(Exception):
         pass
@@ -142,23 +166,23 @@ def test_a_killed_run_goes_on_exactly_where_it_was(data, tmp_path, painter, monk
         return inner(*args)
     monkeypatch.setattr(tuner, "losses", dies)
     with pytest.raises(Killed):
-        tune(painter(1), data, tmp_path / "b", 5, TINY, save_every=2, workers=0)
+        tune(painter(1), fed(data), tmp_path / "b", 5, TINY, save_every=2, workers=0)
     assert [row[0] for row in logged(tmp_path / "b")] == ["0", "1", "2"]  # one more than the checkpoint has
     monkeypatch.setattr(tuner, "losses", inner)
-    resumed = tune(painter(9), data, tmp_path / "b", 5, TINY, save_every=2, workers=0)
+    resumed = tune(painter(9), fed(data), tmp_path / "b", 5, TINY, save_every=2, workers=0)
     assert logged(tmp_path / "a") == logged(tmp_path / "b") and len(logged(tmp_path / "a")) == 5
     assert same(whole.state_dict(), resumed.state_dict())
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_last(data, tmp_path, painter, monkeypatch):
-    tune(painter(), data, tmp_path, 2, TINY, save_every=2, workers=0)
+    tune(painter(), fed(data), tmp_path, 2, TINY, save_every=2, workers=0)
 
     def dies(state, path):
         path.write_bytes(b"half of it")
         raise KeyboardInterrupt
     monkeypatch.setattr(torch, "save", dies)
     with pytest.raises(KeyboardInterrupt):
-        tune(painter(), data, tmp_path, 4, TINY, save_every=2, workers=0)
+        tune(painter(), fed(data), tmp_path, 4, TINY, save_every=2, workers=0)
     assert read_checkpoint(tmp_path / "checkpoint.pt")["step"] == 2
 
 
@@ -166,12 +190,12 @@ def test_a_broken_checkpoint_is_named(data, tmp_path, painter):
     for content in (b"", b"no pickle", b"PK\x03\x04"):
         (tmp_path / "checkpoint.pt").write_bytes(content)
         with pytest.raises(InputError, match="checkpoint.pt.*is no checkpoint"):
-            tune(painter(), data, tmp_path, 2, TINY, workers=0)
+            tune(painter(), fed(data), tmp_path, 2, TINY, workers=0)
 
 
 def test_a_broken_scene_is_left_out_counted_and_named(data, tmp_path, painter, capfd):
     (data / "0000001_0.npz").write_bytes(b"broken")
-    tune(painter(), data, tmp_path / "out", 3, TINY, workers=0)
+    tune(painter(), fed(data), tmp_path / "out", 3, TINY, workers=0)
     said = capfd.readouterr().out
     assert said.count("left out (1)") == 1 and "0000001_0.npz" in said.replace("\n", "")
     assert len(logged(tmp_path / "out")) == 3
@@ -180,10 +204,10 @@ def test_a_broken_scene_is_left_out_counted_and_named(data, tmp_path, painter, c
 def test_nothing_but_broken_scenes_ends_the_run(data, tmp_path, painter):
     for path in data.iterdir():
         path.write_bytes(b"broken")
-    with pytest.raises(InputError, match="20 scenes in a row cannot be read, such as: scene .*npz"):
-        tune(painter(), data, tmp_path / "out", 3, TINY, workers=0)
+    with pytest.raises(InputError, match="20 records in a row cannot be read, such as: scene .*npz"):
+        tune(painter(), fed(data), tmp_path / "out", 3, TINY, workers=0)
     with pytest.raises(InputError, match="no scenes in"):
-        tune(painter(), tmp_path, tmp_path / "out", 3, TINY, workers=0)
+        tune(painter(), fed(tmp_path), tmp_path / "out", 3, TINY, workers=0)
 
 
 PROCESS = """
@@ -192,11 +216,14 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from conftest import tiny_painter
+from vbanana_ros.tuning.mixture import Mixture
+from vbanana_ros.tuning.scenes import open_scenes
 from vbanana_ros.tuning.tuner import Recipe, tune
 torch.set_num_threads(1)
 data, out = Path(sys.argv[1]), Path(sys.argv[2])
 recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=1, warmup=2)
-trained = tune(tiny_painter(int(sys.argv[3])), data, out, 3, recipe, save_every=2, workers=0)
+mixture = Mixture([(open_scenes(data), 1.0)])
+trained = tune(tiny_painter(int(sys.argv[3])), mixture, out, 3, recipe, save_every=2, workers=0)
 torch.save(trained.state_dict(), out / f"{sys.argv[3]}.pt")
 """
 
@@ -218,9 +245,8 @@ def test_two_processes_share_the_work(data, tmp_path):
 
 
 def test_one_scene_can_be_learnt(data, tmp_path, painter):
-    recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=0, rate=5e-3, warmup=5,
-                    mixture={"depth": 1.0, "normals": 1.0})
-    tune(painter(), data, tmp_path / "out", 80, recipe, workers=0)
+    recipe = Recipe(size=(32, 32), images=2, answers=2, pictures=0, rate=5e-3, warmup=5)
+    tune(painter(), fed(data, depth=1.0, normals=1.0), tmp_path / "out", 80, recipe, workers=0)
     rgb = [float(row[1].removeprefix("rgb=")) for row in logged(tmp_path / "out")]
     assert np.mean(rgb[-5:]) < 0.5 * np.mean(rgb[:5])
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from vbanana_ros.colors import RGB, format_color, parse_color, random_palette
 from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap
-from vbanana_ros.sim import CLASSES, SimFrame, expressions
 from vbanana_ros.tasks import TASKS, Request
 from vbanana_ros.tasks.instance import place_color
+from vbanana_ros.tuning.records import Record
 
-FREE, IGNORE = 254, 255
+OWN, FREE, IGNORE = 128, 254, 255
 # Objects smaller than this share of the image are not asked for: nobody could point at them.
 MIN_SHARE = 0.002
 
@@ -28,7 +28,8 @@ class Example:
     """One prompt about one image, and its answer.
 
     target: float32 [H, W, 3] in 0..1. valid: bool [H, W], False where the answer is not known.
-    choice: uint8 [H, W], which of the prompt's colours, in order, a pixel takes; FREE none, IGNORE not known.
+    choice: uint8 [H, W], which of the prompt's colours, in order, a pixel takes; from OWN on, of which instance it
+        is, whose colour the painter may choose, and the target's is but one; FREE none, IGNORE not known.
     image: False for a picture painted from text alone; noisy: painted in many steps, from noise.
     """
 
@@ -40,71 +41,77 @@ class Example:
     noisy: bool = False
 
 
-def make_example(task: str, frame: SimFrame, rng: np.random.Generator, most_classes: int = 8) -> Example | None:
-    """An example of a task from a frame with ground truth; None where the frame has nothing to ask for."""
-    return _MAKERS[task](frame, rng, most_classes)
+def make_example(task: str, record: Record, rng: np.random.Generator, most_classes: int = 12) -> Example | None:
+    """An example of a task from a record; None where the record has nothing to ask for."""
+    return _MAKERS[task](record, rng, most_classes)
 
 
-def _depth(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
+def _depth(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+    if record.depth is None:
+        return None
     request = Request("depth")
-    target = TASKS["depth"].encode(DepthMap(frame.depth, frame.depth), request)
+    target = TASKS["depth"].encode(DepthMap(record.depth, record.depth), request)
     rainbow = "(black-red-yellow-green-cyan-blue-violet-white)"
     prompt = _any(rng, [TASKS["depth"].prompt(request), "Generate a metric depth map of the input image.",
                         f"Predict the metric depth of this scene in the rainbow {rainbow} color palette.",
                         "Paint the metric depth of this image."])
-    return _free(prompt, target, np.ones(frame.depth.shape, bool))
+    return _free(prompt, target, record.depth > 0)
 
 
-def _normals(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
+def _normals(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+    if record.normals is None:
+        return None
     request = Request("normals")
-    target = TASKS["normals"].encode(NormalMap(frame.normals, frame.depth), request)
+    target = TASKS["normals"].encode(NormalMap(record.normals, record.normals[..., 0]), request)
     prompt = _any(rng, [TASKS["normals"].prompt(request), "Predict the surface normals of this scene as an image.",
                         "Paint the surface normals of this image."])
-    return _free(prompt, target, np.isfinite(frame.normals[..., 0]))
+    return _free(prompt, target, np.isfinite(record.normals[..., 0]))
 
 
 def _free(prompt: str, target: np.ndarray, valid: np.ndarray) -> Example:
     return Example(prompt, target, valid, np.where(valid, FREE, IGNORE).astype(np.uint8))
 
 
-def _semantic(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
-    return _legend("semantic", *choose_classes(frame, rng, most), rng)
+def _semantic(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+    if record.labels is None:
+        return None
+    names, labels = choose_classes(record, rng, most)
+    return _legend("semantic", names, labels, record.labels != UNLABELED_8, rng)
 
 
-def choose_classes(frame: SimFrame, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
+def choose_classes(record: Record, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
     """Two to `most` classes, about three of four there: their names, and labels uint8 [H, W] in that order."""
-    counts = np.bincount(frame.classes.ravel(), minlength=256)[:len(CLASSES)]
-    there = rng.permutation(np.flatnonzero(counts > 0.0005 * frame.classes.size))
+    counts = np.bincount(record.labels.ravel(), minlength=256)[:len(record.names)]
+    there = rng.permutation(np.flatnonzero(counts > 0.0005 * record.labels.size))
     absent = rng.permutation(np.flatnonzero(counts == 0))
     n = int(rng.integers(2, most + 1))
     n_there = min(len(there), max(1, int(rng.binomial(n, 0.75))))
     ids = rng.permutation(np.concatenate([there[:n_there], absent[:n - n_there]])).astype(int)
     table = np.full(256, UNLABELED_8, np.uint8)
     table[ids] = np.arange(len(ids))
-    return tuple(CLASSES[i] for i in ids), table[frame.classes]
+    return tuple(record.names[i] for i in ids), table[record.labels]
 
 
-def _referring(frame: SimFrame, rng: np.random.Generator, most: int) -> Example | None:
-    """One to four expressions, each about another object."""
-    found = expressions(frame, rng)
-    rng.shuffle(found)
-    chosen = {e.object_id: e for e in found}
-    chosen = list(chosen.values())[:int(rng.integers(1, 5))]
-    if not chosen:
-        return None
-    labels = np.full(frame.instances.shape, UNLABELED_8, np.uint8)
-    for i, expression in enumerate(chosen):
-        labels[frame.instances == expression.object_id] = i
-    return _legend("referring", tuple(e.text for e in chosen), labels, rng)
+def _referring(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+    """One to four expressions about parts of the image that do not overlap."""
+    wanted = int(rng.integers(1, 5))
+    labels, texts = np.full(record.rgb.shape[:2], UNLABELED_8, np.uint8), []
+    for i in rng.permutation(len(record.expressions)):
+        expression = record.expressions[i]
+        if len(texts) < wanted and expression.mask.any() and (labels[expression.mask] == UNLABELED_8).all():
+            labels[expression.mask] = len(texts)
+            texts.append(expression.text)
+    return _legend("referring", tuple(texts), labels, np.ones(labels.shape, bool), rng) if texts else None
 
 
-def _legend(task: str, names: tuple[str, ...], labels: np.ndarray, rng: np.random.Generator) -> Example:
+def _legend(task: str, names: tuple[str, ...], labels: np.ndarray, known: np.ndarray,
+            rng: np.random.Generator) -> Example:
     colors = random_palette(len(names) + 1, rng)
     request = Request(task, names, tuple(colors[:-1]), colors[-1])
     target = TASKS[task].encode(LabelMap(labels, names, request.colors, labels), request)
-    choice = np.where(labels == UNLABELED_8, len(names), labels).astype(np.uint8)
+    choice = np.where(known, np.where(labels == UNLABELED_8, len(names), labels), IGNORE).astype(np.uint8)
     prompt = TASKS[task].prompt(request) if rng.random() < 0.4 else _wording(task, request, rng)
-    return Example(prompt, target, np.ones(labels.shape, bool), choice)
+    return Example(prompt, target, known, choice)
 
 
 def _wording(task: str, request: Request, rng: np.random.Generator) -> str:
@@ -122,84 +129,78 @@ def _wording(task: str, request: Request, rng: np.random.Generator) -> str:
     return f"{_any(rng, start)} {body}"
 
 
-def _instance(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
+def _instance(record: Record, rng: np.random.Generator, most: int) -> Example | None:
     """One class, most often one that is there."""
-    ids, counts = np.unique(frame.instances[frame.instances != UNLABELED_16], return_counts=True)
-    names = {int(i): frame.objects[i].class_name for i in ids}
-    there = sorted({names[int(i)] for i, n in zip(ids, counts, strict=True) if n >= MIN_SHARE * frame.instances.size})
-    others = sorted({c for c in CLASSES[3:]} - set(names.values()))
+    if record.things is None:
+        return None
+    there = sorted({t.name for t in record.things if t.mask.mean() >= MIN_SHARE and not t.crowd})
+    others = sorted({*record.thing_names} - {t.name for t in record.things})
+    if not (there or others):
+        return None
     name = _any(rng, there) if there and (not others or rng.random() < 0.9) else _any(rng, others)
     request = Request("instance", (name,), background=random_palette(1, rng)[0])
-    result = instances_of(frame, name, request.background)
+    result, known = instances_of(record, name, request.background)
     labels = result.labels
-    choice = np.where(labels == UNLABELED_16, 0, FREE).astype(np.uint8)
+    choice = np.where(labels == UNLABELED_16, 0, np.minimum(OWN + labels.astype(int), FREE - 1))
     background = format_color(request.background, _any(rng, ["rgb", "hex", "tuple", "word"]))
     prompt = _any(rng, [TASKS["instance"].prompt(request),
                         f"Instance segmentation. Each {name} is colored differently. Background is {background}."])
-    return Example(prompt, TASKS["instance"].encode(result, request), np.ones(labels.shape, bool), choice)
+    target = TASKS["instance"].encode(result, request)
+    return Example(prompt, target, known, np.where(known, choice, IGNORE).astype(np.uint8))
 
 
-def instances_of(frame: SimFrame, name: str, background: RGB) -> Instances:
-    """The exact instances of a class in a frame, in the colours that our training gives them."""
-    labels = np.full(frame.instances.shape, UNLABELED_16, np.uint16)
-    detections = []
-    for obj in frame.objects:
-        mask = frame.instances == obj.id
-        if obj.class_name != name or not mask.any():
+def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances, np.ndarray]:
+    """The instances of a class, each in a colour by its place, and where they are known: bool [H, W], no crowds."""
+    shape = record.rgb.shape[:2]
+    labels, known, detections = np.full(shape, UNLABELED_16, np.uint16), np.ones(shape, bool), []
+    for thing in record.things:
+        if thing.name != name or not thing.mask.any():
             continue
-        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
-        detections.append(Detection(len(detections), name, 1.0, (x, y, w, h), int(mask.sum()),
-                                    place_color(mask, background)))
-        labels[mask] = detections[-1].id
-    return Instances(labels, tuple(detections), np.ones(labels.shape, np.float32))
+        if thing.crowd:
+            known &= ~thing.mask
+            continue
+        x, y, w, h = cv2.boundingRect(thing.mask.astype(np.uint8))
+        detections.append(Detection(len(detections), name, 1.0, (x, y, w, h), int(thing.mask.sum()),
+                                    place_color(thing.mask, background)))
+        labels[thing.mask] = detections[-1].id
+    return Instances(labels, tuple(detections), np.ones(shape, np.float32)), known
 
 
-def _picture(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
-    """The frame itself, from a caption of its largest objects."""
-    ids, counts = np.unique(frame.instances[frame.instances != UNLABELED_16], return_counts=True)
-    largest = [frame.objects[i] for i, n in sorted(zip(ids, counts, strict=True), key=lambda p: -p[1])
-               if n >= 5 * MIN_SHARE * frame.instances.size][:4]
-    things = [f"a {o.colour} {o.class_name}" for o in largest] or ["an empty room"]
-    listing = ", ".join(things[:-1]) + " and " + things[-1] if len(things) > 1 else things[0]
-    prompt = _any(rng, ["A picture of ", "A photo of ", ""]) + listing
-    return replace(_free(prompt, frame.rgb.astype(np.float32) / 255, np.ones(frame.depth.shape, bool)),
+def _picture(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+    """The image itself, from its caption."""
+    if not record.caption:
+        return None
+    prompt = _any(rng, ["A picture of ", "A photo of ", ""]) + record.caption
+    return replace(_free(prompt, record.rgb.astype(np.float32) / 255, np.ones(record.rgb.shape[:2], bool)),
                    image=False, noisy=True)
 
 
-def _edit(frame: SimFrame, rng: np.random.Generator, most: int) -> Example:
-    """The frame changed in a way that the prompt says."""
-    rgb = frame.rgb.astype(np.float32) / 255
+def _edit(record: Record, rng: np.random.Generator, most: int) -> Example:
+    """The image changed in a way that the prompt says."""
+    rgb = record.rgb.astype(np.float32) / 255
     kind = _any(rng, ["gray", "mirror", "paint", "paint"])
-    seen = [o for o in frame.objects if (frame.instances == o.id).mean() >= 2 * MIN_SHARE]
+    seen = [t for t in record.things or () if t.mask.mean() >= 2 * MIN_SHARE]
     if kind == "gray" or not seen:
         prompt, target = "Turn the picture into shades of gray.", rgb.mean(-1, keepdims=True).repeat(3, -1)
     elif kind == "mirror":
         prompt, target = "Mirror the picture from left to right.", rgb[:, ::-1].copy()
     else:
-        thing, word = _any(rng, seen), _any(rng, ["red", "green", "blue", "yellow", "purple", "orange"])
-        mask = np.isin(frame.instances, [o.id for o in seen if o.class_name == thing.class_name])
+        name, word = _any(rng, seen).name, _any(rng, ["red", "green", "blue", "yellow", "purple", "orange"])
+        mask = np.any([t.mask for t in record.things if t.name == name], axis=0)
         tint = np.divide(parse_color(word), 255)
         target = np.where(mask[..., None], rgb.max(-1, keepdims=True) * tint, rgb).astype(np.float32)
-        prompt = f"Make every {thing.class_name} {word}."
-    return replace(_free(prompt, target, np.ones(frame.depth.shape, bool)), noisy=True)
+        prompt = f"Make every {name} {word}."
+    return replace(_free(prompt, target, np.ones(record.rgb.shape[:2], bool)), noisy=True)
 
 
 def _any(rng: np.random.Generator, choices: list):
     return choices[int(rng.integers(len(choices)))]
 
 
-_MAKERS: dict[str, Callable[[SimFrame, np.random.Generator, int], Example | None]] = {
+_MAKERS: dict[str, Callable[[Record, np.random.Generator, int], Example | None]] = {
     "depth": _depth, "normals": _normals, "semantic": _semantic, "referring": _referring, "instance": _instance,
     "picture": _picture, "edit": _edit,
 }
-
-
-def mirror(frame: SimFrame) -> SimFrame:
-    """The frame as its mirror image; what is said of left and right is read off the pixels, so it stays true."""
-    flipped = {name: np.ascontiguousarray(getattr(frame, name)[:, ::-1])
-               for name in ("rgb", "depth", "normals", "classes", "instances")}
-    flipped["normals"][..., 0] *= -1
-    return replace(frame, **flipped)
 
 
 def augment(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vbanana_ros.results import UNLABELED_16
-from vbanana_ros.sim import CLASSES, SimFrame
+from vbanana_ros.results import UNLABELED_8
+from vbanana_ros.sim import CLASSES
+from vbanana_ros.tuning.records import Record
 
 # Pixels of the image, both ways, to one of the finest features.
 PATCH = 4
@@ -34,18 +35,27 @@ class Probe(nn.Module):
         return self.read(features)
 
 
-def known_facts(frame: SimFrame) -> np.ndarray:
+def known_facts(record: Record) -> np.ndarray:
     """float32 [H, W, 7]: log metres, normal, offset of the object's middle (NaN where not known), class."""
-    height, width = frame.depth.shape
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_depth = np.where(np.isfinite(frame.depth), np.log(frame.depth), np.nan)
-    middle = np.full((height, width, 2), np.nan, np.float32)
-    for id_ in np.unique(frame.instances[frame.instances != UNLABELED_16]):
-        rows, cols = np.nonzero(frame.instances == id_)
+    height, width = record.rgb.shape[:2]
+    facts = np.full((height, width, 7), np.nan, np.float32)
+    if record.depth is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            facts[..., 0] = np.where(np.isfinite(record.depth) & (record.depth > 0), np.log(record.depth), np.nan)
+    if record.normals is not None:
+        facts[..., 1:4] = record.normals
+    for thing in record.things or ():
+        if thing.crowd or not thing.mask.any():
+            continue
+        rows, cols = np.nonzero(thing.mask)
         box = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
-        middle[rows, cols] = np.stack([(box[0] - cols) / width, (box[1] - rows) / height], -1)
-    return np.concatenate([log_depth[..., None], frame.normals, middle, frame.classes[..., None]],
-                          axis=-1, dtype=np.float32)
+        facts[rows, cols, 4:6] = np.stack([(box[0] - cols) / width, (box[1] - rows) / height], -1)
+    facts[..., 6] = UNLABELED_8
+    if record.labels is not None:
+        table = np.full(256, UNLABELED_8, np.uint8)
+        table[:len(record.names)] = [CLASSES.index(n) if n in CLASSES else UNLABELED_8 for n in record.names]
+        facts[..., 6] = table[record.labels]
+    return facts
 
 
 def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:

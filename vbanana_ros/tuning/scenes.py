@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,16 @@ from rich.console import Console
 from rich.progress import track
 
 from vbanana_ros.errors import InputError
-from vbanana_ros.sim import Renderer, SimFrame, make_scene
+from vbanana_ros.sim import CLASSES, Renderer, SimFrame, expressions, make_scene
+from vbanana_ros.sim.furniture import STUFF
 from vbanana_ros.sim.layout import SimObject
 from vbanana_ros.sim.scene import Camera
+from vbanana_ros.tuning.records import Expression, Listed, Record, Thing
+
+# Objects larger than this share of the picture are spoken of in its caption.
+CAPTION_SHARE = 0.01
+# What is seen where nothing is.
+SKY = "sky"
 
 
 def scene_path(folder: Path, seed: int, view: int) -> Path:
@@ -84,3 +91,39 @@ def _frame(data: Mapping[str, np.ndarray], meta: dict) -> SimFrame:
                  for o in meta["objects"]],
         K=data["K"], camera=Camera(np.array(camera["position"]), np.array(camera["axes"]), camera["fovy"]),
     )
+
+
+def open_scenes(folder: Path, split: str = "train") -> Listed:
+    """Rendered views as records, each also as its mirror image. Raises InputError where there are none."""
+    paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".tmp.npz"))
+    if not paths:
+        raise InputError(f"no scenes in {str(folder)!r}; draw some with 'vbanana tune --data'")
+    return Listed("scenes", [(path, flipped) for path in paths for flipped in (False, True)], _view)
+
+
+def _view(key: tuple[Path, bool]) -> Record:
+    path, flipped = key
+    frame = load_frame(path)
+    return record_of(mirror(frame) if flipped else frame, path.stem)
+
+
+def record_of(frame: SimFrame, name: str = "") -> Record:
+    """All that is known of a view: an expression for each object it can be told by, the largest in the caption."""
+    masks = {o.id: frame.instances == o.id for o in frame.objects}
+    seen = [o for o in frame.objects if masks[o.id].any()]
+    largest = sorted((o for o in seen if masks[o.id].mean() >= CAPTION_SHARE), key=lambda o: -masks[o.id].sum())[:4]
+    parts = [f"a {o.colour} {o.class_name}" for o in largest] or ["an empty room"]
+    found = expressions(frame, np.random.default_rng(zlib.crc32(name.encode())))
+    return Record(
+        frame.rgb, name, frame.depth, frame.normals, np.minimum(frame.classes, len(CLASSES)), (*CLASSES, SKY),
+        tuple(Thing(o.class_name, masks[o.id]) for o in seen), CLASSES[len(STUFF):],
+        tuple(Expression(e.text, masks[e.object_id]) for e in found),
+        ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0], frame.K)
+
+
+def mirror(frame: SimFrame) -> SimFrame:
+    """The view as its mirror image; what is said of left and right is read off the pixels, so it stays true."""
+    flipped = {name: np.ascontiguousarray(getattr(frame, name)[:, ::-1])
+               for name in ("rgb", "depth", "normals", "classes", "instances")}
+    flipped["normals"][..., 0] *= -1
+    return replace(frame, **flipped)

@@ -13,7 +13,8 @@ from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.tuning.export import export
-from vbanana_ros.tuning.scenes import render_scenes
+from vbanana_ros.tuning.mixture import Mixture, read_mixture
+from vbanana_ros.tuning.scenes import open_scenes, render_scenes
 from vbanana_ros.tuning.tuner import NanoPainter, Recipe, tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
 
@@ -22,8 +23,8 @@ HELD_OUT = 1_000_000
 
 
 def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, int], images: int, rate: float,
-              start: str | None = None, seed: int = 0) -> None:
-    """Train `nano` on `scenes` scenes kept in `data`; checkpoint, losses and `model` go to `out`.
+              start: str | None = None, seed: int = 0, mixture: Path | None = None) -> None:
+    """Train `nano` on `scenes` scenes kept in `data`, or on a mixture file; checkpoint, losses and `model` go to `out`.
 
     size: (height, width), pixels, multiples of 32. images: in a batch of each process. start: the model to start from,
     by name or directory. Raises InputError where scenes would reach into the held-out seeds, or the checkpoint in
@@ -35,9 +36,11 @@ def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, i
     painter = _painter(start)
     processes = PartialState(cpu=not torch.cuda.is_available())
     with processes.local_main_process_first():
-        render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
+        if mixture is None:
+            render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
+    fed = Mixture([(open_scenes(data), 1.0)]) if mixture is None else read_mixture(mixture)
     recipe = Recipe(size=size, images=images, pictures=max(1, images // 8), rate=rate)
-    tune(painter, data, out, steps, recipe, seed)
+    tune(painter, fed, out, steps, recipe, seed)
     if not processes.is_main_process:
         return
     export(painter, out / "model", area=size[0] * size[1],

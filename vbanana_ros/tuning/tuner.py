@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -17,22 +17,24 @@ import torch.nn.functional as F
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import NanoUNet, Painting
-from vbanana_ros.sim import SimFrame
-from vbanana_ros.tuning.examples import FREE, IGNORE, Example, augment, make_example, mirror
+from vbanana_ros.tuning.examples import FREE, IGNORE, OWN, Example, augment, make_example
+from vbanana_ros.tuning.mixture import Mixture
 from vbanana_ros.tuning.muon import Muon
 from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss
-from vbanana_ros.tuning.scenes import load_frame
 
 # Weights that meet inputs and outputs: not the hidden matrices that Muon is for.
 _OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.to_", "probe")
-# So many frames in a row that cannot be read are no accident.
-MOST_BROKEN = 20
+# How much better, in nats, the next of the painter's own colours must fit an instance to be taken.
+PREFERENCE = 0.5
+# So many records for each that has what a task asks are no accident.
+MOST_BARREN = 100
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Recipe:
     """What is trained on, and how.
 
     size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each.
-    pictures: rows in a batch that are painted from noise. mixture: share of each task among the prompts.
+    pictures: rows in a batch that are painted from noise.
     rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
     palette: weight of the cross-entropy of the painter's choice of colour. probe: weight of what a probe reads.
     """
@@ -49,7 +51,7 @@ class Recipe:
     images: int = 8
     answers: int = 1
     pictures: int = 1
-    most_classes: int = 8
+    most_classes: int = 12
     rate: float = 6e-4
     warmup: int = 200
     decay: float = 0.5
@@ -57,8 +59,6 @@ class Recipe:
     palette: float = 0.3
     probe: float = 0.8
     ema: float = 0.999
-    mixture: dict[str, float] = field(default_factory=lambda: {
-        "depth": 4.0, "normals": 1.2, "semantic": 0.7, "instance": 0.3, "referring": 0.4})
 
 
 class NanoPainter(nn.Module):
@@ -84,56 +84,46 @@ class NanoPainter(nn.Module):
 
 
 class Batches(Dataset):
-    """Batch number i of a run, made from the frames of a folder: a function of the seed, i and the folder.
+    """Batch number i of a run, drawn from a mixture: a function of the seed, i and the sets.
 
-    Frames that cannot be read are left out; only a batch that met some has the key `broken`, what is wrong with each.
+    Records that cannot be read are left out; only a batch that met some has the key `broken`, what is wrong with each.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, tokenizer, seed: int) -> None:
-        self.paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".tmp.npz"))
-        if not self.paths:
-            raise InputError(f"no scenes in {str(folder)!r}; draw some with 'vbanana tune --data'")
-        self.recipe, self.tokenizer, self.seed = recipe, tokenizer, seed
+    def __init__(self, mixture: Mixture, recipe: Recipe, tokenizer, seed: int) -> None:
+        self.mixture, self.recipe, self.tokenizer, self.seed = mixture, recipe, tokenizer, seed
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng((self.seed, step))
         images, facts, owners, examples, broken = [], [], [], [], []
-        while len(images) < self.recipe.images:
-            frame = self._frame(rng, broken)
-            found = [make_example(task, frame, rng, self.recipe.most_classes) for task in self._tasks(rng)]
-            if found := [example for example in found if example]:
+        for _ in range(MOST_BARREN * self.recipe.images):
+            record = self.mixture.draw(rng, broken)
+            tasks = self.mixture.choose(self.mixture.tasks, rng, self.recipe.answers)
+            found = [make_example(task, record, rng, self.recipe.most_classes) for task in tasks]
+            if found := [example for example in found if example and example.valid.any()]:
                 owners += [len(images)] * len(found)
                 examples += found
-                images.append(self._image(augment(frame.rgb, rng)))
-                facts.append(self._map(known_facts(frame))[:, PATCH // 2::PATCH, PATCH // 2::PATCH])
+                images.append(self._image(augment(record.rgb, rng)))
+                facts.append(self._map(known_facts(record))[:, PATCH // 2::PATCH, PATCH // 2::PATCH])
+            if len(images) == self.recipe.images:
+                break
+        else:
+            raise InputError(f"the records have next to nothing of {', '.join(self.mixture.tasks)}; "
+                             "give sets that know what the tasks ask")
         pictures, originals = self._pictures(rng, broken)
         batch = self._collate(images, owners, examples, pictures, originals, rng) | {"facts": torch.stack(facts)}
         return batch | {"broken": broken} if broken else batch
-
-    def _frame(self, rng: np.random.Generator, broken: list[str]) -> SimFrame:
-        """A random frame that can be read, or its mirror image; what is wrong with others is added to broken."""
-        for _ in range(MOST_BROKEN):
-            try:
-                frame = load_frame(self.paths[int(rng.integers(len(self.paths)))])
-                return mirror(frame) if rng.random() < 0.5 else frame
-            except InputError as error:
-                broken.append(str(error))
-        raise InputError(f"{MOST_BROKEN} scenes in a row cannot be read, such as: {broken[-1]}")
-
-    def _tasks(self, rng: np.random.Generator) -> list[str]:
-        names, shares = zip(*self.recipe.mixture.items(), strict=True)
-        return list(rng.choice(names, self.recipe.answers, replace=False, p=np.divide(shares, sum(shares))))
 
     def _pictures(self, rng: np.random.Generator, broken: list[str]) -> tuple[list[Example], list[torch.Tensor]]:
         """Text-to-image examples, then edits with the images that they edit."""
         pictures, edits, originals = [], [], []
         for _ in range(self.recipe.pictures):
-            frame = self._frame(rng, broken)
-            if rng.random() < 0.6:
-                pictures.append(make_example("picture", frame, rng))
+            record = self.mixture.draw(rng, broken)
+            kind, = self.mixture.choose(self.mixture.pictures, rng, 1)
+            if kind == "picture" and (example := make_example("picture", record, rng)):
+                pictures.append(example)
             else:
-                edits.append(make_example("edit", frame, rng))
-                originals.append(self._image(frame.rgb.astype(np.float32) / 255))
+                edits.append(make_example("edit", record, rng))
+                originals.append(self._image(record.rgb.astype(np.float32) / 255))
         return pictures + edits, originals
 
     def _image(self, rgb: np.ndarray) -> torch.Tensor:
@@ -179,7 +169,9 @@ def losses(painting: Painting, read: torch.Tensor, batch: dict[str, torch.Tensor
            recipe: Recipe) -> dict[str, torch.Tensor]:
     """`rgb`, `picture`, `palette` and `probe` terms of a batch; weights included."""
     n = len(batch["owner"])
-    error = (painting.rgb[:n] - batch["targets"][:n]).abs() * batch["valid"][:n]
+    chosen = (batch["choice"][:n] >= OWN) & (batch["choice"][:n] < FREE)  # colours that the painter may choose
+    known = batch["valid"][:n] * ~chosen[:, None]
+    error = (painting.rgb[:n] - batch["targets"][:n]).abs() * known
     terms = {"rgb": error.mean()}
     if len(batch["targets"]) > n:
         # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
@@ -191,17 +183,20 @@ def losses(painting: Painting, read: torch.Tensor, batch: dict[str, torch.Tensor
 
 
 def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each pixel's choice among the prompt's colours, small regions weighted up.
+    """Cross-entropy of each pixel's choice of colour, small regions weighted up.
 
-    guess: [N, 1 + P, H, W], log-probabilities as in Painting; choice: int64 [N, H, W] in the order of the prompt's
-    colours; colored: bool [N, P].
+    guess: [N, 1 + P + K, H, W], log-probabilities as in Painting; choice: int64 [N, H, W] in the order of the prompt's
+    colours; colored: bool [N, P]. Instances take those of the painter's own colours that fit best what it painted
+    (bipartite matching, as in DETR, arXiv 2005.12872), for which colour is whose is up to it.
     """
     slots = torch.full((len(colored), 256), -100)
     for i, row in enumerate(colored):
-        columns = row.nonzero()[:, 0] + 1
+        columns = row.nonzero()[:, 0].cpu() + 1
         if len(columns):
             slots[i, :len(columns)] = columns
             slots[i, FREE] = 0
+            things, own = _match(guess[i, 1 + len(row):].detach(), choice[i])
+            slots[i, OWN + things] = 1 + len(row) + own
     slots = slots.to(guess.device)
     target = slots.gather(1, choice.flatten(1)).reshape(choice.shape)
     target = target.masked_fill(choice == IGNORE, -100)
@@ -215,19 +210,30 @@ def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tenso
     return (entropy * weight).sum() / weight.sum()
 
 
+def _match(guess: torch.Tensor, choice: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The instances of one picture, and the own colour of each: guess [K, H, W], choice int64 [H, W]."""
+    things = choice[(choice >= OWN) & (choice < FREE)].unique()
+    masks = (choice.flatten() == things[:, None]).to(guess.dtype)
+    fit = masks @ guess.flatten(1).clamp(min=-50).T / masks.sum(1, keepdim=True)
+    # Of colours that fit as well the first ones, else all would be used alike and none be learnt.
+    fit = fit.float().cpu() - PREFERENCE * torch.arange(fit.shape[1])
+    rows, own = linear_sum_assignment(fit, maximize=True)
+    return things.cpu()[rows] - OWN, torch.from_numpy(own)
+
+
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
     """Warm-up, constant, then linearly to zero: the run's length can be chosen late."""
     rest = (steps - step) / max(1, recipe.decay * steps)
     return recipe.rate * min(1.0, (step + 1) / recipe.warmup, rest)
 
 
-def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe, seed: int = 0,
+def tune(painter: NanoPainter, mixture: Mixture, out: Path, steps: int, recipe: Recipe, seed: int = 0,
          save_every: int = 200, workers: int = 1) -> NanoPainter:
     """Train until `steps`, from the checkpoint in `out` where there is one; returns the EMA weights.
 
     Started by `torchrun` or `accelerate launch`, each process takes its own batches, and the first one writes.
     A run that was killed at any time and started again gives the same losses and weights as one that was not.
-    Raises InputError where there are no scenes that can be read, or the checkpoint is broken.
+    Raises InputError where there are no records that can be used, or the checkpoint is broken.
     """
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available(),
                               kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
@@ -238,11 +244,11 @@ def tune(painter: NanoPainter, data: Path, out: Path, steps: int, recipe: Recipe
     start = _resume(out / "checkpoint.pt", painter, optimizer, ema)
     ema.to(accelerator.device)
     model.train()
-    batches = Batches(data, recipe, painter.text_encoder.tokenizer, seed)
+    batches = Batches(mixture, recipe, painter.text_encoder.tokenizer, seed)
     mine = range(accelerator.num_processes * start + accelerator.process_index, accelerator.num_processes * steps,
                  accelerator.num_processes)
     if mine:
-        batches[mine[0]]  # in this process, where a folder of nothing but broken scenes is one clear error
+        batches[mine[0]]  # in this process, where sets of nothing but broken records are one clear error
     loader = DataLoader(batches, batch_size=None, sampler=mine, num_workers=workers)
     broken: set[str] = set()
     main = accelerator.is_main_process

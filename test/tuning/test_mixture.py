@@ -1,0 +1,92 @@
+"""Mixtures: what a file says is what is drawn, and what it says wrongly is named."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.tuning import mixture as module
+from vbanana_ros.tuning.mixture import PICTURES, TASKS, Mixture, read_mixture
+from vbanana_ros.tuning.records import Listed, Record
+
+
+def records(name, broken=()):
+    def read(key):
+        if key in broken:
+            raise ValueError("cut short")
+        return Record(np.zeros((2, 2, 3), np.uint8), f"{name} {key}")
+    return Listed(name, range(4), read)
+
+
+@pytest.fixture
+def sets(monkeypatch):
+    """Sets `a` and `b`, opened by name; the calls that opened them."""
+    calls = []
+
+    def open_set(name, folder, split):
+        calls.append((name, folder, split))
+        return records(name)
+    monkeypatch.setattr(module, "open_set", open_set)
+    return calls
+
+
+def test_records_come_by_the_shares_of_their_sets():
+    mixture = Mixture([(records("a"), 3.0), (records("b"), 1.0)])
+    rng, broken = np.random.default_rng(0), []
+    drawn = Counter(mixture.draw(rng, broken).name for _ in range(4000))
+    assert len(drawn) == 8 and not broken
+    assert sum(n for name, n in drawn.items() if name[0] == "a") == pytest.approx(3000, abs=100)
+
+
+def test_what_is_broken_is_left_out_and_named():
+    mixture = Mixture([(records("a", broken={1}), 1.0)])
+    rng, broken = np.random.default_rng(0), []
+    assert {mixture.draw(rng, broken).name for _ in range(50)} == {"a 0", "a 2", "a 3"}
+    assert set(broken) == {"a 1 cannot be read (cut short); copy it again"}
+    with pytest.raises(InputError, match="20 records in a row cannot be read, such as: a"):
+        Mixture([(records("a", broken=range(4)), 1.0)]).draw(rng, [])
+
+
+def test_tasks_come_by_their_shares_and_once_each():
+    mixture, rng = Mixture([(records("a"), 1.0)], {"depth": 3.0, "normals": 1.0}), np.random.default_rng(0)
+    first = Counter(mixture.choose(mixture.tasks, rng, 1)[0] for _ in range(2000))
+    assert first["depth"] == pytest.approx(1500, abs=80)
+    assert sorted(mixture.choose(mixture.tasks, rng, 2)) == ["depth", "normals"]
+
+
+def test_a_file(tmp_path, sets):
+    path = tmp_path / "mixture.yaml"
+    path.write_text("sets:\n- {set: a, folder: data/a, share: 3}\n- {set: b, folder: /b, split: val}\n"
+                    "tasks: {depth: 2, semantic: 1, normals: 0}\npictures: {edit: 1}\n")
+    mixture = read_mixture(path)
+    assert [(s.name, share) for s, share in mixture.sets] == [("a", 3.0), ("b", 1.0)]
+    assert sets == [("a", tmp_path / "data/a", "train"), ("b", tmp_path / "/b", "val")]
+    assert mixture.tasks == {"depth": 2.0, "semantic": 1.0} and mixture.pictures == {"edit": 1.0}
+    path.write_text("sets: [{set: a, folder: a}]\n")
+    assert (read_mixture(path).tasks, read_mixture(path).pictures) == (TASKS, PICTURES)
+
+
+@pytest.mark.parametrize(("text", "wrong"), [
+    ("sets: [", "cannot be read"), ("", "no list of sets"), ("sets: []", "no list of sets"),
+    ("sets: [{set: a}]", "needs set and folder"), ("sets: [a]", "needs set and folder"),
+    ("sets: [{set: a, folder: a, weight: 2}]", "needs set and folder"),
+    ("sets: [{set: a, folder: a, share: 0}]", "share 0 of 'a' must be a number above 0"),
+    ("sets: [{set: a, folder: a, share: yes}]", "share True"),
+    ("sets: [{set: a, folder: a}]\ntask: {depth: 1}", "does not know 'task'"),
+    ("sets: [{set: a, folder: a}]\ntasks: {dept: 1}", "must be shares"),
+    ("sets: [{set: a, folder: a}]\ntasks: {depth: -1}", "must be shares"),
+    ("sets: [{set: a, folder: a}]\ntasks: {depth: 0}", "must be shares"),
+    ("sets: [{set: a, folder: a}]\npictures: 3", "must be shares"),
+])
+def test_what_is_not_understood_is_named(tmp_path, sets, text, wrong):
+    path = tmp_path / "mixture.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=wrong) as error:
+        read_mixture(path)
+    assert "mixture.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="gone.yaml.*cannot be read"):
+        read_mixture(tmp_path / "gone.yaml")

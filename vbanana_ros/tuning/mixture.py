@@ -1,0 +1,92 @@
+"""What a tuner is fed: how much of which set, of which task, and of pictures, so that generation is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.tuning.records import Record, RecordSet
+from vbanana_ros.tuning.scenes import open_scenes
+from vbanana_ros.tuning.sets import open_set
+
+# So many records in a row that cannot be used are no accident.
+MOST_BROKEN = 20
+TASKS = {"depth": 3.0, "normals": 1.2, "semantic": 0.8, "instance": 1.2, "referring": 0.5}
+PICTURES = {"picture": 0.6, "edit": 0.4}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Sets with their shares, shares of the tasks among the prompts about images, and of the ways to make pictures."""
+
+    sets: Sequence[tuple[RecordSet, float]]
+    tasks: Mapping[str, float] = field(default_factory=lambda: dict(TASKS))
+    pictures: Mapping[str, float] = field(default_factory=lambda: dict(PICTURES))
+
+    def draw(self, rng: np.random.Generator, broken: list[str]) -> Record:
+        """A random record that can be read; what is wrong with others is added to broken.
+
+        Raises InputError where MOST_BROKEN in a row cannot be used.
+        """
+        for _ in range(MOST_BROKEN):
+            records = self.sets[_drawn(rng, [share for _, share in self.sets])][0]
+            try:
+                return records[int(rng.integers(len(records)))]
+            except InputError as error:
+                broken.append(str(error))
+        raise InputError(f"{MOST_BROKEN} records in a row cannot be read, such as: {broken[-1]}")
+
+    def choose(self, names: Mapping[str, float], rng: np.random.Generator, count: int) -> list[str]:
+        """`count` of some tasks, each at most once, by their shares."""
+        shares = np.array([*names.values()])
+        return list(rng.choice([*names], count, replace=False, p=shares / shares.sum()))
+
+
+def _drawn(rng: np.random.Generator, shares: Sequence[float]) -> int:
+    return int(rng.choice(len(shares), p=np.divide(shares, sum(shares))))
+
+
+def read_mixture(path: Path) -> Mixture:
+    """A mixture file: YAML with `sets` (each `set`, `folder`, and perhaps `split` and `share`), `tasks`, `pictures`.
+
+    Folders are relative to the file. Raises InputError, which names what is not understood.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"mixture {str(path)!r} cannot be read ({' '.join(str(error).split())}); check it") from None
+    if not isinstance(content, dict) or not isinstance(content.get("sets"), list) or not content["sets"]:
+        raise InputError(f"mixture {str(path)!r} has no list of sets; give sets: [{{set: scenes, folder: scenes}}]")
+    if unknown := sorted({*content} - {"sets", "tasks", "pictures"}):
+        raise InputError(f"mixture {str(path)!r} does not know {unknown[0]!r}; it has sets, tasks and pictures")
+    sets = [_read_set(path, entry) for entry in content["sets"]]
+    return Mixture(sets, _shares(path, content.get("tasks"), TASKS), _shares(path, content.get("pictures"), PICTURES))
+
+
+def _read_set(path: Path, entry: Any) -> tuple[RecordSet, float]:
+    if not isinstance(entry, dict) or not {"set", "folder"} <= {*entry} <= {"set", "folder", "split", "share"}:
+        raise InputError(f"mixture {str(path)!r}: {entry!r} needs set and folder, and may have split and share")
+    share = entry.get("share", 1.0)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or share <= 0:
+        raise InputError(f"mixture {str(path)!r}: share {share!r} of {entry['set']!r} must be a number above 0")
+    folder, split = path.parent / str(entry["folder"]), str(entry.get("split", "train"))
+    if entry["set"] == "scenes":
+        return open_scenes(folder, split), float(share)
+    return open_set(str(entry["set"]), folder, split), float(share)
+
+
+def _shares(path: Path, given: Any, known: Mapping[str, float]) -> dict[str, float]:
+    """The shares of a file: of what it names, those that it leaves out are none."""
+    if given is None:
+        return dict(known)
+    right = isinstance(given, dict) and given and {*given} <= {*known} and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 for v in given.values())
+    if not right or not sum(given.values()):
+        raise InputError(f"mixture {str(path)!r}: {given!r} must be shares, 0 or more, of {', '.join(known)}")
+    return {name: float(share) for name, share in given.items() if share}
