@@ -201,6 +201,30 @@ def test_tune_and_evaluate_say_what_is_wrong(refused, tmp_path):
     assert "no model directory" in refused("tune", "--out", tmp_path / "out", "--start", tmp_path / "gone")
     assert "HxW" in refused("tune", "--out", tmp_path / "out", "--size", "100x100")
     assert "no model directory" in refused("evaluate", "--model", tmp_path / "gone")
+    assert "no suite 'simm'; choose from sim, real, all" in refused("evaluate", "--suite", "simm")
+    assert "name its folder with --data" in refused("evaluate", "--suite", "voc")
+    assert "no folder" in refused("evaluate", "--suite", "voc", "--data", tmp_path / "gone")
+    assert "not a whole number above 0" in refused("evaluate", "--votes", "0")
+
+
+def test_evaluate_on_a_public_set(vbanana, nano_folder, tmp_path):
+    """The second time every frame is known already; another model's figures do not go beside these."""
+    (tmp_path / "voc").mkdir()
+    labels = np.zeros((48, 64), np.uint8)
+    labels[8:40, 8:40] = 15
+    for name, array in (("a.jpg", np.full((48, 64, 3), 90, np.uint8)), ("a_class.png", labels),
+                        ("a_object.png", labels // 15), ("b_class.png", labels), ("b_object.png", labels)):
+        cv2.imwrite(str(tmp_path / "voc" / name), array)
+    out = tmp_path / "out"
+    words = ("evaluate", "--suite", "voc", "--data", tmp_path / "voc", "--model", nano_folder, "--device", "cpu",
+             "--votes", "2", "--batch", "2", "--out", out, "--json", out / "a.json", "--html", out / "a.html")
+    code, first, err = vbanana(*words)
+    assert code == 0 and "| voc (1, 1 skipped) | semantic" in first and "b.jpg" in err
+    written = (out / "a.json").read_bytes()
+    assert vbanana(*words)[:2] == (0, first) and (out / "a.json").read_bytes() == written
+    assert (out / "a.html").stat().st_size > 10_000
+    code, _, err = vbanana(*words, "--split", "train")
+    assert code == 2 and "whose split is 'val', not 'train'" in err
 
 
 def test_no_command_and_wrong_commands(refused):

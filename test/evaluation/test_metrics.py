@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from vbanana_ros.evaluation.metrics import (
     LabelScore,
     NormalScore,
     ReferringScore,
+    aligned,
     angles,
     mask_ious,
     matches,
@@ -75,6 +77,26 @@ def test_depth_scaled(seed, k):
     assert value["absrel"] == pytest.approx(abs(k - 1), abs=1e-9)
     if abs(max(k, 1 / k) - 1.25) > 1e-9:
         assert value["delta1"] == (max(k, 1 / k) < 1.25)
+
+
+def test_alignment_by_hand():
+    # 0, 1, 2 onto 1, 2, 6: slope 5 / 2, through the means 1 and 3. Silence stays silent, unknown truth is not fitted.
+    fitted = aligned(row(0, 1, 2, NAN, INF, 4), row(1, 2, 6, 5, 5, NAN))
+    assert fitted == pytest.approx(np.array([[0.5, 3, 5.5, NAN, INF, 10.5]]), nan_ok=True)
+
+
+def test_alignment_of_little():
+    assert aligned(row(7, 7), row(1, 3)) == pytest.approx(np.array([[2, 2]]))  # no spread: the mean
+    assert np.isnan(aligned(row(NAN, NAN), row(1, 3))).all()
+    assert aligned(row(3, 4), row(NAN, 0)) == pytest.approx(np.array([[3, 4]]))  # nothing to fit to
+
+
+@given(seeds, st.floats(-3, 3), st.floats(-9, 9))
+def test_alignment_undoes_scale_and_shift_and_is_numpys(seed, scale, shift):
+    truth, noise = np.random.default_rng(seed).uniform(0.5, 9, (2, 4, 5))
+    if abs(scale) > 1e-3:
+        assert aligned(scale * truth + shift, truth) == pytest.approx(truth, abs=1e-6)
+    assert aligned(noise, truth) == pytest.approx(np.polyval(np.polyfit(noise.ravel(), truth.ravel(), 1), noise))
 
 
 def tilted(*degrees) -> np.ndarray:
@@ -196,6 +218,24 @@ def test_instances_by_hand():
     assert score.value()["cgf1"] == pytest.approx(mcc * value["pmf1"])
 
 
+def test_panoptic_quality_by_hand():
+    score = InstanceScore()
+    # cup: one pair of IoU 4/5, one missed, one false alarm: PQ 0.8 / 2, SQ 0.8, RQ 1 / 2.
+    score.add(np.array([[7, 7, 7, 7, NO, NO, NO, 9]]), np.array([[0, 0, 0, 0, 0, 3, 3, NO]]), name="cup")
+    assert [score.value()[k] for k in ("pq", "sq", "rq")] == pytest.approx([0.4, 0.8, 0.5])
+    # dog: not there, found: all 0 but SQ, which has no pair. mat: not there, not found: not judged.
+    score.add(np.array([[1, NO]]), np.array([[NO, NO]]), name="dog")
+    score.add(np.array([[NO, NO]]), np.array([[NO, NO]]), name="mat")
+    assert [score.value()[k] for k in ("pq", "sq", "rq")] == pytest.approx([0.2, 0.8, 0.25])
+    # One more cup in another frame, whole: 2 pairs among 6 masks, of IoU 1.8 together.
+    score.add(np.array([[0, NO]]), np.array([[5, NO]]), name="cup")
+    assert [score.value()[k] for k in ("pq", "sq", "rq")] == pytest.approx([1.8 / 3 / 2, 0.9, 2 / 3 / 2])
+
+
+def test_half_is_no_panoptic_match():
+    assert instances([0, 0, 1, 1], [0, 0, 0, 0])["rq"] == 0
+
+
 def test_merged_and_split_instances():
     assert instances([0, 0, 0, 0], [0, 0, 0, 1])["f1"] == pytest.approx(2 / 3)  # 3/4 with the first, the second lost
     assert instances([0, 0, 1, 1], [0, 0, 0, 0])["f1"] == pytest.approx(2 / 3)  # two halves: one match, at 0.5
@@ -220,7 +260,26 @@ def test_the_truth_is_perfect(seed):
     score = InstanceScore()
     score.add(truth, truth)
     score.add(np.full((2, 2), NO), np.full((2, 2), NO))
-    assert score.value() == {"cgf1": 1, "il_mcc": 1, "pmf1": 1, "f1": 1}
+    assert score.value() == dict.fromkeys(("cgf1", "il_mcc", "pmf1", "f1", "pq", "sq", "rq"), 1)
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=25)
+def test_tallies_of_frames_add_up_to_the_whole_also_from_json(seed):
+    rng = np.random.default_rng(seed)
+    frames = [(rng.integers(0, 4, (2, 6, 6)), rng.uniform(0.5, 5, (2, 6, 6)), rng.normal(size=(2, 6, 6, 3)))
+              for _ in range(3)]
+    for kind, add in ((DepthScore, lambda s, f: s.add(*f[1])), (NormalScore, lambda s, f: s.add(*f[2])),
+                      (LabelScore, lambda s, f: s.add(*f[0], ("a", "b", "c", "d"))),
+                      (ReferringScore, lambda s, f: s.add(*f[0], 3)),
+                      (InstanceScore, lambda s, f: s.add(*f[0], name="a"))):
+        whole, summed = kind(), kind()
+        for frame in frames:
+            add(whole, frame)
+            own = kind()
+            add(own, frame)
+            summed += kind.read(json.loads(json.dumps(own.plain())))
+        assert summed.value() == pytest.approx(whole.value(), nan_ok=True)
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 5))

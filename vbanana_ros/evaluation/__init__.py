@@ -1,55 +1,104 @@
-"""Evaluation: the paper's metrics on simulated scenes and on real frames."""
+"""Evaluation: the paper's metrics on simulated scenes, on public sets and on samples of real frames."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vbanana_ros import __version__
 from vbanana_ros.errors import InputError, SimError
+from vbanana_ros.evaluation.exam import Exam, evaluate
+from vbanana_ros.evaluation.page import Page
+from vbanana_ros.evaluation.ranking import Ranking
 from vbanana_ros.evaluation.real import real_suites
-from vbanana_ros.evaluation.suite import Case, Question, Scores, Suite, evaluate
+from vbanana_ros.evaluation.records import record_suite
+from vbanana_ros.evaluation.scores import Scores
+from vbanana_ros.evaluation.store import Store, claim
+from vbanana_ros.evaluation.suite import Case, Question, Suite
 from vbanana_ros.evaluation.table import markdown, write_json
 from vbanana_ros.generators.load import load_generator
 
-__all__ = ["Case", "Question", "Scores", "Suite", "evaluate", "run"]
+__all__ = ["Case", "Exam", "Question", "Scores", "Suite", "evaluate", "run"]
 
 DATA = Path("../shared/data")
+OWN_SUITES = ("sim", "real", "all")
 
 
-def run(model: str = "nano", suite: str = "all", data: Path | None = None, count: int = 200,
-        json_path: Path | None = None, device: str = "auto") -> None:
-    """`vbanana evaluate`: print the figures of a model as Markdown, and write them as JSON if a path is given.
+def run(model: str = "nano", suite: str = "all", data: Path | None = None, split: str = "val",
+        count: int | None = None, batch: int = 1, votes: int = 1, align: bool = False, out: Path | None = None,
+        json_path: Path | None = None, html_path: Path | None = None, device: str = "auto") -> None:
+    """`vbanana evaluate`: print the figures of a model as Markdown, and write them as JSON and as a page if asked.
 
-    suite: `sim` (count scenes), `real` (the folder data, `../shared/data` where None) or `all`. Raises ModelError,
-    InputError and SimError.
+    suite: `sim`, `real` (samples in the folder data, `../shared/data` where None), `all` (both), or a public set in
+    the folder data, of which `split` is asked. count: simulated scenes (None: 500), or records of a set, spread evenly
+    (None: all). batch, votes, align: see Exam. out: a folder that keeps the results of each frame, so that the same
+    command goes on where it was killed. Raises ModelError, InputError and SimError.
     """
+    _check(suite, data)
     generator = load_generator(model, device)
+    exam = Exam(generator, batch, votes, align)
+    asked = {"suite": suite, "data": data and str(data), "split": split, "count": count, "votes": votes, "align": align}
+    about = {"model": generator.name, "weights": generator.weights, **asked, "version": __version__}
+    if out is not None:
+        claim(out, about)
+    page, totals = Page() if html_path else None, {}
     with _progress() as progress:
-        scores = {s.name: evaluate(generator, progress.track(s.cases, total=s.count, description=s.name))
-                  for s in _suites(suite, data, count, progress.console)}
-    if not scores:
+        for one in _suites(suite, data, split, count, progress.console):
+            totals[one.name], ranking = _total(exam, one, out and Store(out / one.name), progress)
+            if page is not None:
+                page.add(one, exam, ranking)
+    if not totals:
         return
-    command = _command(model, suite, data, count)
-    print(markdown(scores, command))
+    command = _command(model, **asked)
+    print(markdown(totals, command))
     if json_path is not None:
-        about = {"model": generator.name, "weights": generator.weights, "command": command}
-        write_json(json_path, scores, about)
+        write_json(json_path, totals, about | {"command": command})
+    if page is not None:
+        page.write(html_path, totals, _facts(about, totals), command)
 
 
-def _suites(suite: str, data: Path | None, count: int, console: Console) -> Iterator[Suite]:
+def _total(exam: Exam, suite: Suite, store: Store | None, progress: Progress) -> tuple[Scores, Ranking]:
+    """All frames of a suite; those that are skipped are said on the console. Raises InputError where all are."""
+    total, ranking = Scores(), Ranking()
+    tracked = progress.track(exam.scores(suite.cases, store), total=len(suite.cases), description=suite.name)
+    for place, scores in enumerate(tracked):
+        total += scores
+        ranking.add(place, scores)
+        for line in scores.skipped:
+            progress.console.print(f"skipped: {line}", highlight=False, markup=False, soft_wrap=True)
+    if suite.cases and not total.asked:
+        raise InputError(f"no frame of {suite.name} can be asked about: "
+                         + (total.skipped[0] if total.skipped else f"{exam.generator.name!r} can do none of its tasks"))
+    return total, ranking
+
+
+def _check(suite: str, data: Path | None) -> None:
+    """Find what is wrong with a suite's name and folder before a model is loaded."""
+    from vbanana_ros.tuning.sets import SETS
+
+    if suite not in (*OWN_SUITES, *SETS):
+        raise InputError(f"no suite {suite!r}; choose from {', '.join((*OWN_SUITES, *SETS))}")
+    if suite not in OWN_SUITES and data is None:
+        raise InputError(f"{suite} is not shipped; name its folder with --data")
+    if suite != "sim" and data is not None and not data.is_dir():
+        raise InputError(f"no folder {str(data)!r} of real frames; check the path")
+
+
+def _suites(suite: str, data: Path | None, split: str, count: int | None, console: Console) -> Iterator[Suite]:
     """The suites of a name; what is left out is said on the console."""
+    if suite not in OWN_SUITES:
+        yield record_suite(suite, data, split, count)
     if suite in ("sim", "all"):
-        yield Suite("sim", _sim_suite(count), count)
+        yield from _sim(count)
     if suite in ("real", "all"):
         folder = data or DATA
         if not folder.is_dir():
-            if data is not None:
-                raise InputError(f"no folder {str(data)!r} of real frames; check the path")
             console.print(f"real frames: skipped, no folder {str(folder)!r}; name one with --data", highlight=False)
             return
         for found in real_suites(folder):
@@ -59,21 +108,33 @@ def _suites(suite: str, data: Path | None, count: int, console: Console) -> Iter
                 console.print(found, highlight=False)
 
 
-def _sim_suite(count: int) -> Iterator[Case]:
+def _sim(count: int | None) -> Iterator[Suite]:
     try:
-        from vbanana_ros.evaluation.sim import sim_suite
+        from vbanana_ros.evaluation.sim import SCENES, SimCases
+        from vbanana_ros.sim import Renderer
     except ModuleNotFoundError as error:
         raise SimError(f"simulated scenes need the module {error.name!r}: pip install 'vbanana_ros[sim]'") from None
-    return sim_suite(count)
+    with Renderer(640, 480) as renderer:
+        yield Suite("sim", SimCases(renderer, count or SCENES))
 
 
-def _command(model: str, suite: str, data: Path | None, count: int) -> str:
+def _command(model: str, suite: str, data: str | None, split: str, count: int | None, votes: int, align: bool) -> str:
+    """The command of these figures; how they are written, and how fast, is left out."""
     words = ["vbanana", "evaluate", "--model", str(model), "--suite", suite]
-    if suite != "real":
-        words += ["--count", str(count)]
-    if data is not None:
-        words += ["--data", str(data)]
-    return shlex.join(words)
+    words += ["--data", data] if data else []
+    words += ["--split", split] if suite not in OWN_SUITES else []
+    words += ["--count", str(count)] if count else []
+    words += ["--votes", str(votes)] if votes > 1 else []
+    return shlex.join(words + (["--align"] if align else []))
+
+
+def _facts(about: Mapping[str, Any], totals: Mapping[str, Scores]) -> dict[str, str]:
+    """What the page says first."""
+    skipped = sum(len(total.skipped) for total in totals.values())
+    return {"model": about["model"], "weights": about["weights"][:10],
+            "frames": str(sum(total.frames for total in totals.values())),
+            "requests": str(sum(sum(total.asked.values()) for total in totals.values())),
+            "skipped": str(skipped), "votes": str(about["votes"])}
 
 
 def _progress() -> Progress:

@@ -1,14 +1,18 @@
 """The paper's metrics, each from its definition: accumulators that take frame after frame.
 
 What vision_banana (arXiv 2604.20329) reports: delta1 and AbsRel, angular errors, mIoU, cIoU and gIoU, and the
-cgF1 family of SAM 3. All values are shares in 0..1 unless a unit is said; NaN where nothing was added.
+cgF1 family of SAM 3; beside them panoptic quality of instances. All values are shares in 0..1 unless a unit is said;
+NaN where nothing was added.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +24,52 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _BINS_PER_DEGREE = 100
 
 
+class Tally:
+    """A dataclass of sums, each a number, list, Counter, numpy array or Tally: two of a kind add up, field by field.
+
+    So the tallies of single frames, kept as JSON, make the figures of a whole run, to the last bit.
+    """
+
+    def __iadd__(self, other: Tally) -> Tally:
+        for f in fields(self):
+            setattr(self, f.name, operator.iadd(getattr(self, f.name), getattr(other, f.name)))
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON can hold, of the fields that are not empty."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {name: value for name, value in values.items() if value}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Tally:
+        """The inverse of plain. Raises KeyError, TypeError or ValueError for what plain did not make."""
+        empty = cls()
+        return cls(**{name: _like(getattr(empty, name), value) for name, value in plain.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tally):
+        return value.plain()
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.any() else None
+    return value
+
+
+def _like(template: Any, plain: Any) -> Any:
+    """A plain value as the kind of a template."""
+    if isinstance(template, Tally):
+        return template.read(plain)
+    return np.array(plain, template.dtype) if isinstance(template, np.ndarray) else type(template)(plain)
+
+
 @dataclass
-class DepthScore:
+class DepthScore(Tally):
     """delta1 and AbsRel of metric depth (Eigen et al. 2014, arXiv 1406.2283), each the mean of the frames' figures.
 
     A frame's delta1: the share of the pixels with ground truth where max(p/t, t/p) < 1.25. No answer (NaN or inf)
     counts as wrong. Its AbsRel: the mean of |p - t| / t over those with an answer. Their share is the coverage, so
-    that an AbsRel made good by silence can be seen. No scale or shift is fitted, nothing is cropped or capped.
+    that an AbsRel made good by silence can be seen. Nothing is cropped or capped, and no scale or shift is fitted
+    here: see `aligned`.
     """
 
     delta1: list[float] = field(default_factory=list)
@@ -51,8 +94,25 @@ class DepthScore:
         return {name: _mean(getattr(self, name)) for name in ("delta1", "absrel", "coverage")}
 
 
+def aligned(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A depth of unknown scale and shift, fitted to the truth by least squares over the pixels that have both.
+
+    float [H, W] each -> float64 [H, W] in the unit of the truth; pixels without an answer stay as they are. So are
+    affine-invariant depths judged (Ranftl et al. 2019, arXiv 1907.01341; in depth, not in its inverse, as Ke et al.
+    2023, arXiv 2312.02145).
+    """
+    both = np.isfinite(predicted) & np.isfinite(truth) & (truth > 0)
+    p, t = predicted[both].astype(np.float64), truth[both].astype(np.float64)
+    if not p.size:
+        return predicted.astype(np.float64)
+    spread = p - p.mean()
+    scale = _ratio(spread @ t, spread @ spread) if spread.any() else 0.0
+    known = np.isfinite(predicted)
+    return np.where(known, scale * (np.where(known, predicted, 0) - p.mean()) + t.mean(), predicted)
+
+
 @dataclass
-class NormalScore:
+class NormalScore(Tally):
     """Angular errors of surface normals, over all pixels of all frames (Fouhey et al., ICCV 2013).
 
     Mean and median are over the pixels with an answer, whose share is the coverage; the shares within 11.25, 22.5
@@ -92,7 +152,7 @@ def angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class LabelScore:
+class LabelScore(Tally):
     """mIoU (Everingham et al., PASCAL VOC, IJCV 2015) over class NAMES, as class lists and colours differ by frame.
 
     Intersection and union of a class are summed over all frames in which it was asked for, and the mean is over the
@@ -120,7 +180,7 @@ class LabelScore:
 
 
 @dataclass
-class ReferringScore:
+class ReferringScore(Tally):
     """cIoU and gIoU of referring expressions, as LISA defines them (Lai et al. 2023, arXiv 2308.00692).
 
     cIoU: intersections summed over all expressions by unions summed over all. gIoU: mean of the expressions' IoUs;
@@ -155,7 +215,7 @@ def overlaps(predicted: np.ndarray, truth: np.ndarray, count: int,
 
 
 @dataclass
-class InstanceScore:
+class InstanceScore(Tally):
     """SAM 3's metrics of prompted instances (arXiv 2511.16719; github.com/facebookresearch/sam3, eval/cgf1_eval.py).
 
     pmF1: over the positive prompts (something is there) true and false positives and misses are summed; the F1 of
@@ -163,35 +223,50 @@ class InstanceScore:
     IL_MCC: Matthews' correlation, over all prompts, of "something is there" with "something was found"; 0 for an
     answer that is always the same, NaN where only one kind of prompt was given. cgF1 = pmF1 * IL_MCC.
     Every decoded instance counts: there is no score threshold.
+    presence: prompts, by whether something is there (row) and was found (column).
+
+    Panoptic quality of the same masks (Kirillov et al. 2019, arXiv 1801.00868): of each class, over the prompts of
+    both kinds, instances match at an IoU above 0.5; SQ is the mean IoU of the pairs, RQ their F1, PQ = SQ * RQ, and
+    each is then averaged over the classes that are there or were found (SQ over those with a pair).
     """
 
     true: np.ndarray = field(default_factory=lambda: np.zeros(len(IOU_THRESHOLDS), np.int64))
     found: int = 0
     there: int = 0
-    presence: Counter[tuple[bool, bool]] = field(default_factory=Counter)
+    presence: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    pairs: Counter[str] = field(default_factory=Counter)
+    iou: Counter[str] = field(default_factory=Counter)
+    masks: Counter[str] = field(default_factory=Counter)
 
-    def add(self, predicted: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> None:
-        """A prompt about a frame: instance ids, integers [H, W], UNLABELED_16 on the background.
+    def add(self, predicted: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None, name: str = "") -> None:
+        """A prompt about a class in a frame: instance ids, integers [H, W], UNLABELED_16 on the background.
 
         Not known pixels belong to nobody, and an instance that has most of its pixels there is not counted, as in
         panoptic quality (Kirillov et al. 2019, arXiv 1801.00868).
         """
         iou = mask_ious(predicted, truth, known)
         n_found, n_there = iou.shape
-        self.presence[n_there > 0, n_found > 0] += 1
+        self.presence[int(n_there > 0), int(n_found > 0)] += 1
+        self.pairs[name] += int(np.count_nonzero(iou > 0.5))
+        self.iou[name] += float(iou[iou > 0.5].sum())
+        self.masks[name] += n_found + n_there
         if n_there:
             self.true += [matches(iou >= threshold) for threshold in IOU_THRESHOLDS]
             self.found += n_found
             self.there += n_there
 
     def value(self) -> dict[str, float]:
-        """`cgf1`, `il_mcc`, `pmf1` and `f1`."""
+        """`cgf1`, `il_mcc`, `pmf1`, `f1`, `pq`, `sq` and `rq`."""
         f1 = [_ratio(2 * n, self.found + self.there) for n in self.true]
         pmf1, mcc = float(np.mean(f1)), self._correlation()
-        return {"cgf1": pmf1 * mcc, "il_mcc": mcc, "pmf1": pmf1, "f1": f1[0]}
+        judged = [name for name, n in self.masks.items() if n]
+        pq = _mean([2 * self.iou[name] / self.masks[name] for name in judged])
+        sq = _mean([self.iou[name] / n for name, n in self.pairs.items() if n])
+        rq = _mean([2 * self.pairs[name] / self.masks[name] for name in judged])
+        return {"cgf1": pmf1 * mcc, "il_mcc": mcc, "pmf1": pmf1, "f1": f1[0], "pq": pq, "sq": sq, "rq": rq}
 
     def _correlation(self) -> float:
-        tp, fn, fp, tn = (self.presence[key] for key in ((True, True), (True, False), (False, True), (False, False)))
+        (tn, fp), (fn, tp) = self.presence.tolist()
         if not (tp + fn) * (fp + tn):
             return math.nan
         product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)

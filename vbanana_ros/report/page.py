@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -76,16 +76,11 @@ class Report:
         frames = [self._kept[i] for i in places]
         links = "".join(f'<a href="#frame-{n}">{n}</a>' for n, _ in frames) if len(frames) > 1 else ""
         parts = {
-            "title": escape(self.title), "style": (_HERE.parent / "report.css").read_text(encoding="utf-8"),
-            "facts": _facts(self._facts | self._counts(len(frames))), "timings": _timings(self._timings),
-            "failed": _failed(self.failed), "links": f'<nav aria-label="frames">frames {links}</nav>' if links else "",
+            "facts": facts(self._facts | self._counts(len(frames))), "timings": _timings(self._timings),
+            "failed": failed(self.failed), "links": f'<nav aria-label="frames">frames {links}</nav>' if links else "",
             "frames": "\n".join(html for _, html in frames) or '<p class="empty">No frame has a result.</p>',
         }
-        page = (_HERE.parent / "report.html").read_text(encoding="utf-8")
-        for name, text in parts.items():
-            # Users' texts are escaped, so none is taken for a place to fill.
-            page = page.replace(f"<!--{name}-->", text)
-        return write_bytes(Path(path), page.encode("utf-8"))
+        return write_page(path, self.title, "perception report", parts)
 
     def _counts(self, shown: int) -> dict[str, str]:
         total = self._timings.get("total") or [0.0]
@@ -95,15 +90,30 @@ class Report:
                 "failed": str(len(self.failed)), **speed}
 
 
-def _facts(facts: dict[str, str]) -> str:
-    return "<dl>" + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()) + "</dl>"
+def write_page(path: str | Path, title: str, kind: str, parts: Mapping[str, str]) -> Path:
+    """Write a page of the report's looks; parts: HTML of `facts`, `timings`, `failed`, `links`, `frames`.
+
+    Raises InputError where it cannot be written.
+    """
+    page = (_HERE.parent / "report.html").read_text(encoding="utf-8")
+    style = (_HERE.parent / "report.css").read_text(encoding="utf-8")
+    for name, text in {"title": escape(title), "kind": escape(kind), "style": style, **parts}.items():
+        # Users' texts are escaped, so none is taken for a place to fill.
+        page = page.replace(f"<!--{name}-->", text)
+    return write_bytes(Path(path), page.encode("utf-8"))
 
 
-def _failed(failed: Sequence[str]) -> str:
-    if not failed:
+def facts(named: Mapping[str, str]) -> str:
+    """Names and values."""
+    return "<dl>" + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in named.items()) + "</dl>"
+
+
+def failed(lines: Sequence[str], how: str = "failed") -> str:
+    """What has no result, one line each; nothing where all have one."""
+    if not lines:
         return ""
-    items = "".join(f"<li>{escape(name)}</li>" for name in failed)
-    return f'<details class="failed" open><summary>{len(failed)} failed</summary><ul>{items}</ul></details>'
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<details class="failed" open><summary>{len(lines)} {how}</summary><ul>{items}</ul></details>'
 
 
 def _timings(timings: dict[str, list[float]]) -> str:
@@ -138,17 +148,17 @@ def _frame(number: int, perceived: Perceived, cloud: np.ndarray | None) -> str:
 
 def _strip(perceived: Perceived, cloud: np.ndarray | None) -> Iterator[str]:
     """Input, overlay and the cloud from two places."""
-    yield _figure(perceived.frame.rgb, "input")
+    yield figure(perceived.frame.rgb, "input")
     blended = overlay(perceived)
     if blended is not None:
-        yield _figure(blended, "overlay")
+        yield figure(blended, "overlay")
     height, width = perceived.frame.rgb.shape[:2]
     if cloud is None:
         cloud = cloud_of(perceived)
     if cloud is not None and "rgb" in cloud.dtype.names:
         size = max(1, round(height * _WIDEST / width)), _WIDEST
-        yield _figure(render_view(cloud, *BESIDE, *size), "cloud, from beside the camera")
-        yield _figure(render_view(cloud, *ABOVE, *size, camera=True), "cloud, from above; the camera in yellow")
+        yield figure(render_view(cloud, *BESIDE, *size), "cloud, from beside the camera")
+        yield figure(render_view(cloud, *ABOVE, *size, camera=True), "cloud, from above; the camera in yellow")
 
 
 def _groups(perceived: Perceived) -> list[list[Answer]]:
@@ -164,20 +174,28 @@ def _card(perceived: Perceived, answers: list[Answer]) -> str:
     """What was asked, what was painted, what it decodes to, and the key to both."""
     task = answers[0].request.task
     result = perceived.result(task) if len(answers) > 1 else answers[0].result
-    shown = colorize(result)
-    flat = isinstance(result, (LabelMap, Instances))
-    decoded = _figure(_numbered(shown, result) if isinstance(result, Instances) else shown, "decoded",
-                      _bar(keys.shown_bar(result)) if isinstance(result, DepthMap) else "", flat)
-    painted = []
-    for answer in answers:
-        of = f": {answer.request.labels[0]}" if len(answers) > 1 else ""
-        h, w = answer.painted.shape[:2]
-        key = _bar(keys.painted_bar()) if isinstance(result, DepthMap) and result.metric else ""
-        painted.append(_figure(to_bytes(answer.painted), f"painted{of} <small>{w} × {h}</small>", key))
+    decoded = decoded_figure(result, "decoded")
+    painted = [painted_figure(answer, f": {answer.request.labels[0]}" if len(answers) > 1 else "")
+               for answer in answers]
     prompts = "".join(f"<code>{escape(answer.prompt)}</code>" for answer in answers)
     return (f'<article class="{task}"><header><h3>{task}</h3><p>{_share(result)}</p></header>'
             f'<div class="pair">{decoded}<div class="painted n{min(len(painted), 4)}">{"".join(painted)}</div></div>'
-            f'<div class="key">{_legend(result)}</div><div class="prompt"><b>prompt</b>{prompts}</div></article>')
+            f'<div class="key">{legend(result)}</div><div class="prompt"><b>prompt</b>{prompts}</div></article>')
+
+
+def decoded_figure(result: Result, caption: str, widest: int = _WIDEST) -> str:
+    """A result as people see it, instances numbered, a depth with its bar."""
+    shown = colorize(result)
+    return figure(_numbered(shown, result) if isinstance(result, Instances) else shown, caption,
+                  _bar(keys.shown_bar(result)) if isinstance(result, DepthMap) else "",
+                  isinstance(result, (LabelMap, Instances)), widest)
+
+
+def painted_figure(answer: Answer, of: str = "", widest: int = _WIDEST) -> str:
+    """An answer as it was painted; of: what, HTML."""
+    height, width = answer.painted.shape[:2]
+    key = _bar(keys.painted_bar()) if isinstance(answer.result, DepthMap) and answer.result.metric else ""
+    return figure(to_bytes(answer.painted), f"painted{of} <small>{width} × {height}</small>", key, widest=widest)
 
 
 def _share(result: Result) -> str:
@@ -201,7 +219,7 @@ def _percent(share: float) -> str:
     return "< 0.1 %" if 0 < share < 0.001 else f"{100 * share:.3g} %"
 
 
-def _legend(result: Result) -> str:
+def legend(result: Result) -> str:
     """Colours and names; the bars of a depth stand below its pictures, so only their special colours are here."""
     if isinstance(result, DepthMap):
         finite = result.depth[np.isfinite(result.depth)]
@@ -258,11 +276,11 @@ def _bar(bar: keys.Bar) -> str:
             f'<div class="ticks">{ticks}</div><em>{escape(bar.unit)}</em></div>')
 
 
-def _figure(rgb: np.ndarray, caption: str, below: str = "", flat: bool = False) -> str:
-    """A picture of at most _WIDEST pixels; flat: of few colours, kept exactly. caption and below are HTML."""
+def figure(rgb: np.ndarray, caption: str, below: str = "", flat: bool = False, widest: int = _WIDEST) -> str:
+    """A picture of at most `widest` pixels; flat: of few colours, kept exactly. caption and below are HTML."""
     height, width = rgb.shape[:2]
-    if width > _WIDEST:
-        height, width = max(1, round(height * _WIDEST / width)), _WIDEST
+    if width > widest:
+        height, width = max(1, round(height * widest / width)), widest
         rgb = resize_nearest(rgb, height, width) if flat else cv2.resize(rgb, (width, height),
                                                                          interpolation=cv2.INTER_AREA)
     alt = caption.split(" <")[0]
