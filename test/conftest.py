@@ -1,5 +1,8 @@
 """What several tests need: a tiny nano model, a generator that knows the answers, a frame with ground truth."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
+from vbanana_ros.generators.profile import Profile, write_profile
 from vbanana_ros.tasks import TASKS
 
 
@@ -97,3 +101,21 @@ def sim_frame():
     rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     return SimFrame(rgb, depth, normals, classes, instances, objects, np.diag([60.0, 60, 1]),
                     Camera(np.zeros(3), np.eye(3), 45.0))
+
+
+@pytest.fixture(scope="session")
+def klein_folder(tmp_path_factory):
+    """A model directory of a FLUX.2 klein of the real classes with tiny random weights. Copy it before changing it."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from tiny_klein import tiny_klein
+
+    folder = tmp_path_factory.mktemp("models") / "klein"
+    tiny_klein().save_pretrained(folder, safe_serialization=True)
+    write_profile(folder, Profile("klein", "flux2", tuple(TASKS), "Apache-2.0", area=64 * 96, picture_steps=4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def klein(klein_folder):
+    """The tiny klein, loaded."""
+    return load_generator(klein_folder, "cpu")

@@ -6,7 +6,7 @@ import pytest
 from vbanana_ros.errors import InputError
 from vbanana_ros.tasks import TASKS
 
-GENERATORS = ["nano"]
+GENERATORS = ["nano", "klein"]
 PROMPTS = ["Paint the depth.", "The red mug is rendered in blue.", '{"cat": <255, 0, 0>, "dog": #00ff00}']
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from vbanana_ros.errors import ModelError, one_line
 from vbanana_ros.generators.base import Generator
-from vbanana_ros.generators.nano import NanoGenerator
 from vbanana_ros.generators.profile import FILE, check_weights, read_profile
 
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
-FAMILIES = {"nano": NanoGenerator}
+# Where each family's class is; imported when it is asked for, as some need packages that others do not.
+FAMILIES = {"nano": "nano:NanoGenerator", "flux2": "flux2:KleinGenerator"}
 
 
 def load_generator(model: str | Path = "nano", device: str = "auto") -> Generator:
@@ -27,8 +28,15 @@ def load_generator(model: str | Path = "nano", device: str = "auto") -> Generato
     if profile.family not in FAMILIES:
         raise ModelError(f"{str(folder)!r} is of family {profile.family!r}; known are {', '.join(FAMILIES)}")
     target, weights = _device(device), check_weights(folder, profile)
+    module, _, name = FAMILIES[profile.family].partition(":")
     try:
-        return FAMILIES[profile.family].load(folder, profile, weights, target)
+        family = getattr(import_module(f"vbanana_ros.generators.{module}"), name)
+        return family.load(folder, profile, weights, target)
+    except ModelError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ModelError(f"family {profile.family!r} needs the package {error.name!r}; "
+                         "pip install 'vbanana_ros[flux2]'") from None
     except torch.OutOfMemoryError:
         raise ModelError(f"{str(folder)!r} does not fit the memory of {target}; use device cpu") from None
     # Libraries raise of everything over a broken directory: OSError, KeyError, TypeError, safetensors' own.

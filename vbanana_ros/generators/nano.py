@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import Features, NanoUNet
 from vbanana_ros.generators.profile import Profile
+from vbanana_ros.generators.sizes import painted_size
 
 # Sets of prompts kept embedded: what is asked of every frame, and some queries in between.
 CACHED = 64
@@ -172,16 +172,8 @@ class NanoGenerator:
                 self.generate(image, self.encode_prompts(["warm up"] * n))
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) that the model paints an input of this size at: its aspect, at most the profile's area."""
-        multiple, scale = self.capabilities.size_multiple, math.sqrt(self.profile.area / (height * width))
-        rows, cols = (max(1, round(side * scale / multiple)) for side in (height, width))
-        # Rounding up both sides, or one of a sliver to 1, must not grow the area: the longer side gives way.
-        most = max(1, self.profile.area // multiple**2)
-        if rows <= cols:
-            cols = max(1, min(cols, most // rows))
-        else:
-            rows = max(1, min(rows, most // cols))
-        return rows * multiple, cols * multiple
+        """(height, width) that the model paints an input of this size at: its aspect, the profile's area."""
+        return painted_size(height, width, self.capabilities.size_multiple, self.profile.area)
 
 
 def _check_image(image: np.ndarray) -> None:

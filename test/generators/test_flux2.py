@@ -1,0 +1,86 @@
+"""FLUX.2 klein by our own loop: what the stock pipeline gives, without its crop and its 8 bits."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import Flux2KleinPipeline
+from PIL import Image
+
+from vbanana_ros.errors import InputError, ModelError
+from vbanana_ros.generators.load import load_generator
+
+FRAME = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+PROMPTS = ["Paint the depth.", "The red mug is rendered in blue."]
+
+
+@pytest.fixture(scope="session")
+def stock(klein_folder):
+    """The stock pipeline on the same weights."""
+    pipeline = Flux2KleinPipeline.from_pretrained(klein_folder, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def latents(klein, size, seed):
+    """Our noise as the stock pipeline takes it."""
+    noise, _ = klein.painter.noise(size, seed)
+    return noise.transpose(1, 2).reshape(1, -1, *(side // klein.painter.size_multiple for side in size))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("image", [True, False])
+def test_bit_for_bit_the_stock_pipelines(klein, stock, steps, image):
+    encoded = klein.encode_image(FRAME) if image else None
+    ours = klein.generate(encoded, klein.encode_prompts(PROMPTS), steps, seed=3)
+    size = ours.shape[1:3]
+    theirs = stock(image=Image.fromarray(FRAME) if image else None, prompt=PROMPTS, height=size[0], width=size[1],
+                   num_inference_steps=steps, latents=latents(klein, size, 3).expand(2, -1, -1, -1),
+                   output_type="np").images
+    assert ours.shape == theirs.shape and np.array_equal(ours, theirs)
+
+
+def test_an_odd_size_is_resized_and_not_cropped(klein):
+    """The right edge is seen: the stock pipeline would cut 101 columns to 100."""
+    frame = np.zeros((64, 101, 3), np.uint8)
+    other = frame.copy()
+    other[:, -1:] = 255
+    prompts = klein.encode_prompts(PROMPTS[:1])
+    first, second = (klein.generate(klein.encode_image(f), prompts) for f in (frame, other))
+    assert first.shape == (1, 64, 96, 3) and np.abs(first - second).max() > 1e-6
+
+
+def test_sizes_within_the_area_are_kept(klein):
+    assert klein.size(64, 96) == (64, 96) and klein.size(40, 60) == (40, 60)
+    height, width = klein.size(480, 640)
+    assert height * width <= 64 * 96 and abs(width / height - 4 / 3) < 0.08
+
+
+def test_the_image_and_the_prompts_are_encoded_once(klein, monkeypatch):
+    calls = []
+    inner = klein.painter.pipeline._encode_vae_image
+    monkeypatch.setattr(klein.painter.pipeline, "_encode_vae_image",
+                        lambda *args, **kwargs: (calls.append(1), inner(*args, **kwargs))[1])
+    monkeypatch.setattr(klein.painter.pipeline, "encode_prompt", None)
+    prompts = klein._embed(tuple(PROMPTS))  # of a test before: cached
+    image = klein.encode_image(FRAME)
+    klein.generate(image, prompts, 2)
+    klein.generate(image, prompts, 1)
+    assert len(calls) == 1
+
+
+def test_a_prompt_that_is_too_long_is_refused_before_anything_is_painted(klein):
+    with pytest.raises(InputError, match="tokens is longer than the 512"):
+        klein.encode_prompts(["a wall, " * 200])
+
+
+def test_a_missing_package_is_named(klein_folder, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+    monkeypatch.setattr("vbanana_ros.generators.load.import_module", missing)
+    with pytest.raises(ModelError, match=r"family 'flux2' needs the package 'transformers'; pip install"):
+        load_generator(klein_folder, "cpu")
+
+
+def test_the_noise_is_the_seeds_alone(klein):
+    first, again, other = (klein.painter.noise((64, 96), seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
