@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import Flux2KleinPipeline
@@ -20,8 +19,8 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.base import Capabilities
+from vbanana_ros.generators.grid import check_image, paint_rows, painted_size, pixels
 from vbanana_ros.generators.profile import Profile
-from vbanana_ros.generators.sizes import painted_size
 
 CACHED = 64
 
@@ -32,6 +31,9 @@ class Prompts:
 
     embeds: torch.Tensor
     ids: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.embeds)
 
     def select(self, index: torch.Tensor) -> Prompts:
         """These prompts, in this order."""
@@ -49,6 +51,9 @@ class Reference:
     ids: torch.Tensor
     size: tuple[int, int]
     single: bool
+
+    def __len__(self) -> int:
+        return len(self.latents)
 
     def select(self, index: torch.Tensor) -> Reference:
         """These images, one a prompt."""
@@ -147,34 +152,22 @@ class KleinGenerator:
     @torch.inference_mode()
     def encode_image(self, rgb: np.ndarray) -> Reference:
         """The image, or several of one size, through the VAE, once a frame."""
-        if rgb.dtype != np.uint8 or rgb.ndim not in (3, 4) or rgb.shape[-1] != 3 or not rgb.size:
-            raise InputError(f"an image of {rgb.dtype} {list(rgb.shape)} cannot be looked at; "
-                             "give a non-empty uint8 [H, W, 3], or [B, H, W, 3]")
-        images = rgb if rgb.ndim == 4 else rgb[None]
-        height, width = self.size(*images.shape[1:3])
-        kind = cv2.INTER_AREA if height * width < images.shape[1] * images.shape[2] else cv2.INTER_CUBIC
-        small = np.stack([cv2.resize(one, (width, height), interpolation=kind) for one in images])
-        tensor = torch.from_numpy(small).to(self.painter.pipeline.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return self.painter.encode(tensor, single=rgb.ndim == 3)
+        check_image(rgb)
+        size = self.size(*rgb.shape[-3:-1])
+        images = pixels(rgb, *size, self.painter.pipeline.device, torch.float32)
+        return self.painter.encode(images, single=rgb.ndim == 3)
 
     @torch.inference_mode()
     def generate(self, image: Reference | None, prompts: Prompts, steps: int = 1, seed: int = 0) -> np.ndarray:
         """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3."""
         size = image.size if image is not None else painted_size(3, 4, self.painter.size_multiple, self.profile.area)
-        n, frames = len(prompts.embeds), 1 if image is None else len(image.latents)
-        rows = torch.arange(n).repeat(frames)
-        owners = torch.arange(frames).repeat_interleave(n)
-        painted = [self._paint(image and image.select(owner), prompts.select(row), size, steps, seed)
-                   for row, owner in zip(rows.split(self.capabilities.max_batch),
-                                         owners.split(self.capabilities.max_batch), strict=True)]
-        rgb = (torch.cat(painted) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy()
-        rgb = np.ascontiguousarray(rgb)
-        return rgb if image is None or image.single else rgb.reshape(frames, n, *rgb.shape[1:])
+        return paint_rows(lambda images, rows: self._paint(images, rows, size, steps, seed), image, prompts,
+                          self.capabilities.max_batch)
 
     def _paint(self, image: Reference | None, prompts: Prompts, size: tuple[int, int], steps: int,
                seed: int) -> torch.Tensor:
-        """RGB [N, 3, h, w] in -1..1: the stock schedule from the seed's noise; each row about the image of its row."""
-        n, scheduler = len(prompts.embeds), self.painter.pipeline.scheduler
+        """RGB [N, 3, h, w] in 0..1: the stock schedule from the seed's noise; each row about the image of its row."""
+        n, scheduler = len(prompts), self.painter.pipeline.scheduler
         tokens, ids = self.painter.noise(size, seed)
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), device=tokens.device,
                                 mu=compute_empirical_mu(image_seq_len=tokens.shape[1], num_steps=steps))
@@ -184,7 +177,7 @@ class KleinGenerator:
             sigma = (timestep / 1000).expand(n)
             velocity = self.painter.velocity(tokens, ids, sigma, prompts, image)
             tokens = scheduler.step(velocity, timestep, tokens, return_dict=False)[0]
-        return self.painter.decode(tokens, size)
+        return (self.painter.decode(tokens, size) / 2 + 0.5).clamp(0, 1)
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
         """Run once at each (height, width) of the input and batch of prompts."""

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
@@ -18,10 +17,10 @@ from PIL import Image
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.base import Capabilities
+from vbanana_ros.generators.grid import check_image, paint_rows, painted_size, pixels
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import Features, NanoUNet
 from vbanana_ros.generators.profile import Profile
-from vbanana_ros.generators.sizes import painted_size
 
 # Sets of prompts kept embedded: what is asked of every frame, and some queries in between.
 CACHED = 64
@@ -37,6 +36,9 @@ class EncodedImage:
     rgb: torch.Tensor
     features: Features
     single: bool
+
+    def __len__(self) -> int:
+        return len(self.rgb)
 
     def select(self, index: torch.Tensor) -> EncodedImage:
         """These frames, one a prompt."""
@@ -70,7 +72,7 @@ class NanoPipeline(DiffusionPipeline):
         prompts = self.embed([prompt] if isinstance(prompt, str) else prompt)
         encoded = None
         if image is not None:
-            rows = torch.zeros(len(prompts.tokens), dtype=torch.long, device=self.device)
+            rows = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
             encoded = self.encode(image, height, width).select(rows)
         rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed)
         rgb = rgb.permute(0, 2, 3, 1).float().cpu().numpy()
@@ -85,12 +87,8 @@ class NanoPipeline(DiffusionPipeline):
 
     def encode(self, image: np.ndarray, height: int, width: int) -> EncodedImage:
         """uint8 RGB [H, W, 3], or a batch of them -> at the generator's size, with features for one-step answers."""
-        _check_image(image)
-        images = image if image.ndim == 4 else image[None]
-        shrinks = height * width < images.shape[1] * images.shape[2]
-        kind = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        small = np.stack([cv2.resize(one, (width, height), interpolation=kind) for one in images])
-        rgb = torch.from_numpy(small).to(self.device).permute(0, 3, 1, 2).to(self.unet.dtype) / 127.5 - 1
+        check_image(image)
+        rgb = pixels(image, height, width, self.device, self.unet.dtype)
         return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(len(rgb))), image.ndim == 3)
 
     def paint(self, images: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
@@ -99,7 +97,7 @@ class NanoPipeline(DiffusionPipeline):
         if images is not None and steps == 1:
             clean = self.unet.decode(images.features, prompts).rgb
         else:
-            clean = self._denoise(images, prompts, (len(prompts.tokens), 3, *size), steps, seed)
+            clean = self._denoise(images, prompts, (len(prompts), 3, *size), steps, seed)
         return (clean / 2 + 0.5).clamp_(0, 1)
 
     def _denoise(self, images: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
@@ -147,22 +145,15 @@ class NanoGenerator:
     @torch.inference_mode()
     def encode_image(self, rgb: np.ndarray) -> EncodedImage:
         """The way down and back of the UNet, once a frame."""
-        _check_image(rgb)
+        check_image(rgb)
         return self.pipeline.encode(rgb, *self.size(*rgb.shape[-3:-1]))
 
     @torch.inference_mode()
     def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:
         """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3."""
         size = tuple(image.rgb.shape[-2:]) if image is not None else self.size(3, 4)
-        n, frames = len(prompts.tokens), 1 if image is None else len(image.rgb)
-        # Row by row: every prompt about the first image, then about the next.
-        rows = torch.arange(n, device=prompts.tokens.device).repeat(frames)
-        owners = torch.arange(frames, device=rows.device).repeat_interleave(n)
-        painted = [self.pipeline.paint(image and image.select(owner), prompts.select(row), size, steps, seed)
-                   for row, owner in zip(rows.split(self.capabilities.max_batch),
-                                         owners.split(self.capabilities.max_batch), strict=True)]
-        rgb = np.ascontiguousarray(torch.cat(painted).permute(0, 2, 3, 1).float().cpu().numpy())
-        return rgb if image is None or image.single else rgb.reshape(frames, n, *rgb.shape[1:])
+        return paint_rows(lambda images, rows: self.pipeline.paint(images, rows, size, steps, seed), image, prompts,
+                          self.capabilities.max_batch)
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
         """Run once at each (height, width) of the input and batch of prompts."""
@@ -174,12 +165,6 @@ class NanoGenerator:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that the model paints an input of this size at: its aspect, the profile's area."""
         return painted_size(height, width, self.capabilities.size_multiple, self.profile.area)
-
-
-def _check_image(image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3 or not image.size:
-        raise InputError(f"an image of {image.dtype} {list(image.shape)} cannot be looked at; "
-                         "give a non-empty uint8 [H, W, 3], or [B, H, W, 3]")
 
 
 @contextmanager

@@ -128,6 +128,9 @@ class PromptTokens:
     colors: torch.Tensor
     colored: torch.Tensor
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
     def select(self, index: torch.Tensor) -> PromptTokens:
         """These prompts, in this order."""
         return PromptTokens(self.tokens[index], self.keys[index], self.mask[index], self.colors[index],
