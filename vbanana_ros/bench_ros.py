@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosidl_runtime_py.utilities import get_message
@@ -139,15 +139,12 @@ def _cloud_figures() -> list[Figure]:
 
 def _round_trip(topic: str, sent: dict[str, Any], rounds: int = 25) -> float:
     """Median ms from sending some messages, by topic, to a cloud's coming."""
-    node, executor = rclpy.create_node("bench_camera"), SingleThreadedExecutor()
-    executor.add_node(node)
+    node = rclpy.create_node("bench_camera")
     came: queue.SimpleQueue[float] = queue.SimpleQueue()
     node.create_subscription(PointCloud2, topic, lambda message: came.put(time.perf_counter()), 1, raw=True)
     publishers = {name: node.create_publisher(type(message), name, 5) for name, message in sent.items()}
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
     times = []
-    try:
+    with _spinning(node, SingleThreadedExecutor()):
         _wait(lambda: node.count_publishers(topic) and all(p.get_subscription_count() for p in publishers.values()))
         for second in range(rounds):
             for message in sent.values():
@@ -155,13 +152,10 @@ def _round_trip(topic: str, sent: dict[str, Any], rounds: int = 25) -> float:
             start = time.perf_counter()
             for name, message in sent.items():
                 publishers[name].publish(message)
-            times.append(1e3 * (came.get(timeout=_PATIENCE) - start))
-    except queue.Empty:
-        raise InputError(f"{_NOTHING} for {_PATIENCE:.0f} s on {topic}") from None
-    finally:
-        executor.shutdown()
-        thread.join(timeout=5)
-        node.destroy_node()
+            try:
+                times.append(1e3 * (came.get(timeout=_PATIENCE) - start))
+            except queue.Empty:
+                raise InputError(f"{_NOTHING} for {_PATIENCE:.0f} s on {topic}") from None
     return _median(times)
 
 
@@ -190,16 +184,24 @@ def _active(generator: Generator, requests: list[Request], **values: Any) -> Ite
         values |= prompted(values["tasks"], request.task, classes=request.labels)
     node = PerceptionNode(lambda model, device: generator,
                           parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
-    executor = MultiThreadedExecutor(2)
+    with _spinning(node, MultiThreadedExecutor(2)):
+        node.trigger_configure()
+        node.trigger_activate()
+        try:
+            yield node
+        finally:
+            node.on_shutdown(None)
+
+
+@contextmanager
+def _spinning(node: Any, executor: Executor) -> Iterator[None]:
+    """The node's callbacks run in a thread of their own; the node is destroyed at the end."""
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
-    node.trigger_configure()
-    node.trigger_activate()
     try:
-        yield node
+        yield
     finally:
-        node.on_shutdown(None)
         executor.shutdown()
         thread.join(timeout=5)  # rclpy may miss the wake-up of an executor that is shut down
         node.destroy_node()

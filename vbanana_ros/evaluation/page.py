@@ -38,9 +38,9 @@ class Page:
             shown |= {(kind, place): _pictures(kind, case, answered) for kind, frames in picked.items()
                       if any(place == other for _, other in frames.values())}
         for kind, frames in picked.items():
-            rows = "".join(_row(kind, name, *frame, shown[kind, frame[1]]) for name, frame in frames.items())
+            chosen = "".join(_row(kind, name, *frame, shown[kind, frame[1]]) for name, frame in frames.items())
             title = f"{escape(suite.name)} · {shown_kind(kind)}"
-            self._sections.append(f"<section><header><h2>{title}</h2></header>{rows}</section>")
+            self._sections.append(f"<section><header><h2>{title}</h2></header>{chosen}</section>")
 
     def write(self, path: Path, scores: Mapping[str, Scores], about: Mapping[str, str], command: str) -> Path:
         """Write the page; about: facts of the run, for people. Raises InputError where it cannot be written."""

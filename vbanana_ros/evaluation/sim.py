@@ -9,12 +9,12 @@ import numpy as np
 
 from vbanana_ros.evaluation.records import MOST_EXPRESSIONS, instance_question
 from vbanana_ros.evaluation.suite import Case, Question, labelled
-from vbanana_ros.results import UNLABELED_8, DepthMap, NormalMap
+from vbanana_ros.results import DepthMap, NormalMap
 from vbanana_ros.sim import Renderer, make_scene
 from vbanana_ros.sim.expressions import VISIBLE_SHARE
 from vbanana_ros.tasks import make_request
 from vbanana_ros.tasks.instance import InstanceDecoder
-from vbanana_ros.tuning.examples import choose_classes
+from vbanana_ros.tuning.examples import choose_classes, choose_expressions
 from vbanana_ros.tuning.records import Record
 from vbanana_ros.tuning.scenes import record_of
 
@@ -49,25 +49,13 @@ def questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:
     yield Question(make_request("normals"), NormalMap(record.normals, sure))
     yield labelled("semantic", *choose_classes(record, rng, MOST_CLASSES), rng)
     if record.expressions:
-        yield _referring(record, rng)
+        yield labelled("referring", *choose_expressions(record, rng, MOST_EXPRESSIONS), rng)
     seen = {thing.name for thing in record.things if thing.mask.mean() >= VISIBLE_SHARE}
     if seen:
         yield _instance(record, str(rng.choice(sorted(seen))), rng)
     absent = sorted({*record.thing_names} - {thing.name for thing in record.things})
     if absent and rng.random() < ABSENT_SHARE:
         yield _instance(record, str(rng.choice(absent)), rng)
-
-
-def _referring(record: Record, rng: np.random.Generator) -> Question:
-    """One to three expressions, each about another object."""
-    labels, texts = np.full(record.rgb.shape[:2], UNLABELED_8, np.uint8), []
-    wanted = int(rng.integers(1, MOST_EXPRESSIONS + 1))
-    for i in rng.permutation(len(record.expressions)):
-        expression = record.expressions[i]
-        if len(texts) < wanted and (labels[expression.mask] == UNLABELED_8).all():
-            labels[expression.mask] = len(texts)
-            texts.append(expression.text)
-    return labelled("referring", tuple(texts), labels, rng)
 
 
 def _instance(record: Record, name: str, rng: np.random.Generator) -> Question:

@@ -93,15 +93,20 @@ def choose_classes(record: Record, rng: np.random.Generator, most: int) -> tuple
 
 
 def _referring(record: Record, rng: np.random.Generator, most: int) -> Example | None:
-    """One to four expressions about parts of the image that do not overlap."""
-    wanted = int(rng.integers(1, 5))
+    texts, labels = choose_expressions(record, rng, 4)
+    return _legend("referring", texts, labels, np.ones(labels.shape, bool), rng) if texts else None
+
+
+def choose_expressions(record: Record, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """One to `most` expressions about parts of the image that do not overlap, and labels uint8 [H, W] in that order."""
+    wanted = int(rng.integers(1, most + 1))
     labels, texts = np.full(record.rgb.shape[:2], UNLABELED_8, np.uint8), []
     for i in rng.permutation(len(record.expressions)):
         expression = record.expressions[i]
         if len(texts) < wanted and expression.mask.any() and (labels[expression.mask] == UNLABELED_8).all():
             labels[expression.mask] = len(texts)
             texts.append(expression.text)
-    return _legend("referring", tuple(texts), labels, np.ones(labels.shape, bool), rng) if texts else None
+    return tuple(texts), labels
 
 
 def _legend(task: str, names: tuple[str, ...], labels: np.ndarray, known: np.ndarray,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
 from vbanana_ros.tuning.sets.arrays import need_keys, read_metres, read_rgb
-from vbanana_ros.tuning.sets.layout import reading
+from vbanana_ros.tuning.sets.layout import read_json, reading
 from vbanana_ros.tuning.sets.optical import intrinsics
 
 _ANNOTATIONS = "test_annotations.json"
@@ -50,6 +49,6 @@ def annotated_cameras(folder: Path) -> dict[str, np.ndarray]:
     path = folder / _ANNOTATIONS
     if not path.is_file():
         return {}
+    annotations = read_json(path)
     with reading(path):
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {number(Path(file["rgb"])): intrinsics(*file["cam_in"]) for file in files}
+        return {number(Path(file["rgb"])): intrinsics(*file["cam_in"]) for file in annotations["files"]}

@@ -104,7 +104,7 @@ def _frame(depth: Path) -> Frame:
 
 def _drives(folder: Path, frames: list[Frame]) -> Listed:
     """Frames of the drives that are on disk: the raw set is 180 GB, and few have all of it."""
-    raw = next((folder / name for name in ("raw", "kitti_raw", "raw_data") if (folder / name).is_dir()), folder)
+    raw = first_folder(*(folder / name for name in ("raw", "kitti_raw", "raw_data"))) or folder
     drives = {drive for drive in {(frame.date, frame.drive) for frame in frames} if raw.joinpath(*drive).is_dir()}
     frames = [frame for frame in frames if (frame.date, frame.drive) in drives]
     return Listed("kitti", need_keys(frames, raw, _MEND), functools.partial(_read_drive, raw))
