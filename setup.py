@@ -5,13 +5,14 @@ from glob import glob
 from setuptools import find_packages, setup
 
 SIM = ["mujoco>=3.3"]
-TUNE = ["accelerate>=1.0", "scipy>=1.10", "h5py>=3.8", "pycocotools>=2.0.7", *SIM]
+TUNE = ["accelerate>=1.0", "tensorboard>=2.14", "scipy>=1.10", "h5py>=3.8", "pycocotools>=2.0.7", *SIM]
 FLUX2 = ["transformers>=4.57", "peft>=0.17"]
+QWEN = ["transformers>=5.24", "peft>=0.17"]  # its image processor does without torchvision
 BENCH = ["hilbertmap", "open3d"]
 # What building a ROS package with this Python takes; colcon wants an older setuptools, torch a newer one.
 ROS = ["colcon-common-extensions", "setuptools>=77,<80", "empy==3.3.4", "lark", "catkin_pkg", "argcomplete",
        "packaging"]
-TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE, *FLUX2]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE, *QWEN]
 
 setup(
     name="vbanana_ros",
@@ -23,7 +24,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["vbanana_ros", "vbanana_ros.*"]),
-    package_data={"vbanana_ros": ["models/*/*", "models/*/*/*", "demo/*", "demo/*/*", "*.css", "*.html"]},
+    package_data={"vbanana_ros": ["generators/profiles/*.json", "models/*/*", "models/*/*/*", "demo/*", "demo/*/*",
+                                  "*.css", "*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vbanana_ros"]),
         ("share/vbanana_ros", ["package.xml"]),
@@ -37,6 +39,6 @@ setup(
         "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
         "rosbags>=0.10", "rosbags-image>=0.10", "rich", "matplotlib",
     ],
-    extras_require={"sim": SIM, "tune": TUNE, "flux2": FLUX2, "bench": BENCH, "ros": ROS, "test": TEST},
+    extras_require={"sim": SIM, "tune": TUNE, "flux2": FLUX2, "qwen": QWEN, "bench": BENCH, "ros": ROS, "test": TEST},
     entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},
 )

@@ -80,8 +80,10 @@ def test_a_broken_profile(folder, text):
 
 
 @pytest.mark.parametrize(("changes", "expected"), [
-    ({"tasks": ["depth", "smell"]}, "unknown task 'smell'"), ({"depth_code": "inverse"}, "cannot decode (inverse"),
-    ({"normals_axes": "left"}, "update vbanana_ros"), ({"family": "flux9"}, "of family 'flux9'; known are nano"),
+    ({"tasks": ["depth", "smell"]}, "unknown task 'smell'"),
+    ({"depth_code": "inverse"}, "unknown depth code 'inverse'; known are"),
+    ({"normals_axes": "left"}, "unknown normals axes 'left'"),
+    ({"family": "flux9"}, "of family 'flux9'; known are nano"), ({"base": 3}, "must be strings"),
     ({"tasks": "depth"}, "tasks must be a list"), ({"tasks": None}, "tasks must be a list"),
     ({"area": "big"}, "whole numbers above 0"), ({"steps": 0}, "whole numbers above 0"),
     ({"family": ["nano"]}, "must be strings"), ({"sha256": []}, "sha256 must map"),

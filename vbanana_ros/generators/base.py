@@ -40,7 +40,8 @@ class Capabilities:
 class Generator(Protocol):
     """An image and prompts in, one painted RGB image a prompt out.
 
-    name: the model's name; weights: SHA-256 of its files, in hex.
+    name: the model's name; weights: SHA-256 of its files, in hex. Where it has a `profile`, that says in which dialect
+    it is asked and answers (`tasks.dialect`); else in the paper's.
     Embedded prompts and images are opaque: only the generator that made them reads them.
     """
 

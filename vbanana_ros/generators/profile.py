@@ -7,11 +7,16 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vbanana_ros.errors import ModelError
-from vbanana_ros.tasks import TASKS
+from vbanana_ros.generators.weights import check_file, sha256_of
+from vbanana_ros.tasks import TASKS, dialect
 
 FILE = "vbanana.json"
+INDEX = "model_index.json"
+LORA = "pytorch_lora_weights.safetensors"
+DENOISERS = ("transformer", "unet")
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,15 @@ class Profile:
     """A model's dialect and limits.
 
     family: which generator of this package runs it. tasks: what it can be asked.
-    depth_code: `hilbert`, metres on the RGB cube's edges. normals_axes: `right-up-back`, painted axes.
-    steps, picture_steps: denoising steps. area: pixels of a generated image. license: SPDX identifier.
+    depth_code: `hilbert`, metres on the RGB cube's edges; `gray` (0..80 m) and `log-gray` (0.25..80 m), metres in grey;
+    `inverse-gray`, relative inverse depth, near is bright. normals_axes: what red, green and blue grow with, see
+    `Normals`. instance_background: the colour behind instances, whatever is asked; empty: what is asked.
+    prompts: the wording of each task that has another than the paper's, see `Wording`: its text, or text and pair.
+    steps, picture_steps: denoising steps. noise: what one step about an image begins with, `gaussian` noise or the
+    `image` itself. max_length: tokens that prompts are padded to, of families that pad. area: of a generated image.
+    license: SPDX identifier.
+    base: the directory of the pipeline that this one changes, absolute or relative to this one: `transformer/` or
+    `unet/` here replace the base's, `pytorch_lora_weights.safetensors` goes over it. Empty: all of it is here.
     sha256: of each weights file, by its path in the directory.
     """
 
@@ -31,9 +43,14 @@ class Profile:
     area: int
     steps: int = 1
     picture_steps: int = 1
+    noise: str = "gaussian"
+    max_length: int = 512
     depth_code: str = "hilbert"
-    normals_axes: str = "right-up-back"
+    normals_axes: str = "-x+y+z"
+    instance_background: str = ""
+    prompts: dict[str, str | dict[str, str]] = field(default_factory=dict)
     about: str = ""
+    base: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,64 +62,90 @@ def read_profile(folder: Path) -> Profile:
     if not path.exists():
         raise ModelError(f"{str(folder)!r} has no {FILE}; add a profile, or name a directory made by 'vbanana tune'")
     try:
-        profile = _checked(Profile(**json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError) as error:
+        return parse_profile(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} is not a profile ({error}); copy the model again") from None
+
+
+def parse_profile(values: dict[str, Any], source: str) -> Profile:
+    """A profile from the values of its file. Raises ModelError where they are wrong or ask for the unknown."""
+    try:
+        profile = _checked(Profile(**values))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{source!r} is not a profile ({error}); copy the model again") from None
     if unknown := [t for t in profile.tasks if t not in TASKS]:
-        raise ModelError(f"{str(path)!r} names an unknown task {unknown[0]!r}; known are {', '.join(TASKS)}")
-    if profile.depth_code != "hilbert" or profile.normals_axes != "right-up-back":
-        raise ModelError(f"{str(path)!r} names a code that this version cannot decode "
-                         f"({profile.depth_code}, {profile.normals_axes}); update vbanana_ros")
+        raise ModelError(f"{source!r} names an unknown task {unknown[0]!r}; known are {', '.join(TASKS)}")
+    try:
+        dialect(profile)
+    except ValueError as error:
+        raise ModelError(f"{source!r}: {error}; update vbanana_ros, or mend the profile") from None
     return profile
 
 
 def _checked(profile: Profile) -> Profile:
     """The profile with its tasks as a tuple; raises ValueError for a value of the wrong kind."""
-    texts = (profile.name, profile.family, profile.license, profile.depth_code, profile.normals_axes, profile.about)
-    counts = (profile.area, profile.steps, profile.picture_steps)
+    texts = (profile.name, profile.family, profile.license, profile.depth_code, profile.normals_axes,
+             profile.instance_background, profile.about, profile.base, profile.noise)
+    counts = (profile.area, profile.steps, profile.picture_steps, profile.max_length)
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("name, family, license, codes and about must be strings")
+        raise ValueError("name, family, license, codes, about and base must be strings")
     if not all(isinstance(count, int) and count > 0 for count in counts):
-        raise ValueError("area, steps and picture_steps must be whole numbers above 0")
+        raise ValueError("area, steps, picture_steps and max_length must be whole numbers above 0")
+    if profile.noise not in ("gaussian", "image"):
+        raise ValueError(f"noise is {profile.noise!r}, not gaussian or image")
     if not (isinstance(profile.tasks, list) and all(isinstance(task, str) for task in profile.tasks)):
         raise ValueError("tasks must be a list of strings")
+    if not isinstance(profile.prompts, dict):
+        raise ValueError("prompts must map tasks to their wording")
     if not (isinstance(profile.sha256, dict) and all(isinstance(digest, str) for digest in profile.sha256.values())):
         raise ValueError("sha256 must map file names to checksums")
     return replace(profile, tasks=tuple(profile.tasks))
 
 
 def write_profile(folder: Path, profile: Profile) -> None:
-    """Write the profile last, with the checksums of the weights beside it."""
-    sums = {name: _sha256(folder / name) for name in _weights(folder)}
+    """Write the profile last, with the checksums of the weights beside it; those of its base are not repeated."""
+    sums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in _weights(folder)}
     temporary = folder / (FILE + ".tmp")
     temporary.write_text(json.dumps(asdict(profile) | {"sha256": sums}, indent=2) + "\n")
     os.replace(temporary, folder / FILE)
 
 
-def check_weights(folder: Path, profile: Profile) -> str:
-    """Compare every weights file with its checksum, where the profile has one; returns one SHA-256 over all, in hex.
+def base_of(folder: Path, profile: Profile) -> Path:
+    """The directory of the whole pipeline: the base, or the folder itself.
 
-    Raises ModelError for a missing or changed file.
+    Raises ModelError for a base that is not there, or that has a base or a LoRA of its own.
     """
-    whole = hashlib.sha256()
-    for name in sorted({*profile.sha256, *_weights(folder)}):
-        path = folder / name
-        if not path.is_file():
-            raise ModelError(f"model file {str(path)!r} is missing; copy the model directory again")
-        found = _sha256(path)
-        if found != profile.sha256.get(name, found):
-            raise ModelError(f"model file {str(path)!r} is corrupt (checksum differs); copy the model directory again")
-        whole.update(found.encode())
+    if not profile.base:
+        return folder
+    base = (folder.resolve() / Path(profile.base).expanduser()).resolve()
+    if not base.is_dir():
+        raise ModelError(f"the base of {str(folder)!r} is missing: no directory {str(base)!r}; put it there "
+                         f"('vbanana models' says where from) or correct base in {FILE}")
+    if (base / LORA).exists() or ((base / FILE).exists() and read_profile(base).base):
+        raise ModelError(f"the base {str(base)!r} is changed by a base or a LoRA of its own; "
+                         f"name a whole pipeline as base in {FILE}")
+    return base
+
+
+def check_weights(folder: Path, profile: Profile) -> str:
+    """Check every weights file, of the base too, by its checksum where a profile has one; one SHA-256 over all, in hex.
+
+    Raises ModelError for a missing, cut or changed file, or a missing base.
+    """
+    base, whole = base_of(folder, profile), hashlib.sha256()
+    sums = {folder / name: digest for name, digest in profile.sha256.items()}
+    for path in sorted({*_weights(folder), *sums}):
+        whole.update(check_file(path, sums.get(path)).encode())
+    if base != folder:
+        listed = read_profile(base).sha256 if (base / FILE).exists() else {}
+        sums = {base / name: digest for name, digest in listed.items()}
+        replaced = [base / name for name in DENOISERS if (folder / name).is_dir()]
+        for path in sorted({*_weights(base), *sums}):
+            if path.parent not in replaced:
+                whole.update(check_file(path, sums.get(path)).encode())
     return whole.hexdigest()
 
 
-def _weights(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors"))
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
+def _weights(folder: Path) -> list[Path]:
+    """The files that a pipeline reads; checkpoints for other programs that lie at the top are not among them."""
+    return [*folder.glob("*/*.safetensors"), *folder.glob(LORA)]
