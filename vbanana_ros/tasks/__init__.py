@@ -8,16 +8,9 @@ from collections.abc import Sequence
 from vbanana_ros.colors import MIN_DISTANCE, RGB, check_distinct, palette, parse_color
 from vbanana_ros.errors import RequestError
 from vbanana_ros.tasks.base import Request, Task
-from vbanana_ros.tasks.depth import Depth
-from vbanana_ros.tasks.instance import Instance
-from vbanana_ros.tasks.normals import Normals
-from vbanana_ros.tasks.picture import PictureTask
-from vbanana_ros.tasks.referring import Referring
-from vbanana_ros.tasks.semantic import Semantic
+from vbanana_ros.tasks.dialect import DEPTH_CODES, TASKS, dialect
 
-TASKS: dict[str, Task] = {t.name: t for t in (Depth(), Normals(), Semantic(), Instance(), Referring(), PictureTask())}
-
-__all__ = ["TASKS", "Request", "Task", "make_request"]
+__all__ = ["DEPTH_CODES", "TASKS", "Request", "Task", "dialect", "make_request"]
 
 
 def make_request(task: str, labels: Sequence[str] = (), colors: Sequence[str | Sequence[int]] = (),

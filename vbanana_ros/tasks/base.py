@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from vbanana_ros.results import Array, Result
+
+if TYPE_CHECKING:
+    from vbanana_ros.tasks.wording import Wording
 
 RGB = tuple[int, int, int]
 
@@ -40,9 +43,13 @@ class Request:
 
 
 class Task(Protocol):
-    """One perception task as three pure functions; `decode(encode(x)) == x` up to the code's precision."""
+    """One perception task as three pure functions; `decode(encode(x)) == x` up to the code's precision.
+
+    wording: how its prompts are worded. A task `depth` says by `metric` whether it is in metres.
+    """
 
     name: str
+    wording: Wording
 
     def prompt(self, request: Request) -> str:
         """The text that makes a generator paint the answer."""

@@ -15,20 +15,28 @@ import torch
 
 from vbanana_ros.results import Array, DepthMap
 from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, as_tensor, blocks, confidence_of, like
+from vbanana_ros.tasks.wording import Wording
 
 # This near the walk's end one 8-bit step is worth more than 25 m (about 200 m away): white is the sky, +inf.
 FAR_REST = 4 / 255
 
 
 class Depth:
-    """`depth`: RGB along the cube's edges <-> metres."""
+    """`depth`: RGB along the cube's edges <-> metres.
 
-    name = "depth"
+    wording: by default the paper's, palette named (its training knew other palettes too).
+    """
+
+    name, metric = "depth", True
+
+    def __init__(self, wording: Wording | None = None) -> None:
+        self.wording = wording or Wording(
+            "Predict the metric depth of this scene as an image. Visualized in the rainbow "
+            "(black-red-yellow-green-cyan-blue-violet-white) color palette.")
 
     def prompt(self, request: Request) -> str:
-        """The paper's wording, palette named (its training knew other palettes too)."""
-        return ("Predict the metric depth of this scene as an image. Visualized in the rainbow "
-                "(black-red-yellow-green-cyan-blue-violet-white) color palette.")
+        """Its wording; there is nothing to fill in."""
+        return self.wording.fill(request)
 
     def decode(self, rgb: Array, request: Request, max_residual: float = MAX_RESIDUAL) -> DepthMap:
         """Float RGB [H, W, 3] in 0..1 -> metres: each colour's place on the nearest of the seven edges.

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import torch
 
-from vbanana_ros.colors import RGB, format_color
+from vbanana_ros.colors import RGB
 from vbanana_ros.results import UNLABELED_16, Array, Detection, Instances
 from vbanana_ros.tasks.base import Request, as_pixels
+from vbanana_ros.tasks.wording import Wording
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,26 @@ class _Part:
 
 
 class Instance:
-    """`instance`: flood-filled components of one colour each <-> instance ids."""
+    """`instance`: flood-filled components of one colour each <-> instance ids.
+
+    wording: by default the paper's. background: the one colour that the model paints behind instances, whatever it is
+    asked; None where it paints the request's.
+    """
 
     name = "instance"
 
+    def __init__(self, wording: Wording | None = None, background: RGB | None = None) -> None:
+        self.background = background
+        self.wording = wording or Wording("Generate an instance segmentation visualization of this image. Each {name} "
+                                          "is colored differently. Background is {background:rgb}.")
+
     def prompt(self, request: Request) -> str:
-        """The paper's wording; one class."""
-        label, = request.labels
-        return (f"Generate an instance segmentation visualization of this image. Each {label} is colored "
-                f"differently. Background is {format_color(request.background, 'rgb')}.")
+        """One class."""
+        _, = request.labels
+        return self.wording.fill(replace(request, background=self._behind(request)))
+
+    def _behind(self, request: Request) -> RGB:
+        return self.background or request.background
 
     def decode(self, rgb: Array, request: Request, decoder: InstanceDecoder | None = None) -> Instances:
         """Float RGB [H, W, 3] in 0..1 -> instances of request.labels[0], largest first.
@@ -64,7 +76,7 @@ class Instance:
         """
         decoder = decoder or InstanceDecoder()
         image = np.multiply(as_pixels(rgb).reshape(rgb.shape).cpu().numpy(), 255, order="C")
-        distance = _distance(image, request.background)
+        distance = _distance(image, self._behind(request))
         background = distance < decoder.tau
         free = (distance >= decoder.tau) & (distance < np.inf)  # a pixel that is no number is in nothing
         parts = _merge(_drop_halos(_flood(image, free, decoder), decoder), decoder)
@@ -91,7 +103,7 @@ class Instance:
         """Ids [H, W] -> float32 RGB [H, W, 3], each instance in its detection's colour."""
         labels = _numpy(result.labels)
         rgb = np.empty((*labels.shape, 3), np.float32)
-        rgb[:] = np.divide(request.background, 255)
+        rgb[:] = np.divide(self._behind(request), 255)
         for detection in result.detections:
             rgb[labels == detection.id] = np.divide(detection.color, 255)
         return torch.from_numpy(rgb).to(result.labels.device) if isinstance(result.labels, torch.Tensor) else rgb

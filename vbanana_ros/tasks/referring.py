@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from vbanana_ros.colors import format_color
+from dataclasses import replace
+
 from vbanana_ros.tasks.base import Request
 from vbanana_ros.tasks.semantic import Semantic
+from vbanana_ros.tasks.wording import Wording
 
 
 class Referring(Semantic):
-    """`referring`: the pixels of each expression's object."""
+    """`referring`: the pixels of each expression's object.
+
+    wording: by default the paper's prose, where the first expression "is rendered in" its colour, the others "is in"
+    theirs.
+    """
 
     name = "referring"
 
+    def __init__(self, wording: Wording | None = None) -> None:
+        super().__init__(wording or Wording("A segmentation map image. The {pairs}.", "the {name} is in {color:word}",
+                                            "{name} is rendered in {color:word}"))
+
     def prompt(self, request: Request) -> str:
-        """The paper's prose form: the first expression "is rendered in" its colour, the others "is in" theirs."""
-        pairs = [*zip(request.labels, request.colors, strict=True)]
-        if request.background is not None:
-            pairs.append(("background", request.background))
-        verbs = ["is rendered in", *["is in"] * len(pairs)]
-        sentence = ", ".join(f"the {text.removeprefix('the ')} {verb} {format_color(color, 'word')}"
-                             for (text, color), verb in zip(pairs, verbs, strict=False))
-        return f"A segmentation map image. {sentence[:1].upper()}{sentence[1:]}."
+        """Every expression with its colour, its own "the" left to the wording."""
+        return super().prompt(replace(request, labels=tuple(text.removeprefix("the ") for text in request.labels)))

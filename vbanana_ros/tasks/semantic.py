@@ -6,23 +6,24 @@ from collections.abc import Mapping
 
 import torch
 
-from vbanana_ros.colors import RGB, format_color
+from vbanana_ros.colors import RGB
 from vbanana_ros.results import UNLABELED_8, Array, LabelMap
 from vbanana_ros.tasks.base import MAX_RESIDUAL, Request, as_pixels, blocks, confidence_of, like
+from vbanana_ros.tasks.wording import Wording
 
 
 class Semantic:
-    """`semantic`: nearest class colour in RGB."""
+    """`semantic`: nearest class colour in RGB. wording: by default the paper's JSON form."""
 
     name = "semantic"
 
+    def __init__(self, wording: Wording | None = None) -> None:
+        self.wording = wording or Wording(
+            "Generate a visualization image of semantic segmentation, using this color mapping: {{{pairs}}}")
+
     def prompt(self, request: Request) -> str:
-        """The paper's JSON form; the background is a class like any other, named last."""
-        pairs = [f'"{name}": {format_color(color)}' for name, color in zip(request.labels, request.colors, strict=True)]
-        if request.background is not None:
-            pairs.append(f'"background": {format_color(request.background)}')
-        return ("Generate a visualization image of semantic segmentation, using this color mapping: "
-                "{" + ", ".join(pairs) + "}")
+        """Every class with its colour; the background is a class like any other, named last."""
+        return self.wording.fill(request)
 
     def decode(self, rgb: Array, request: Request, max_residual: float = MAX_RESIDUAL) -> LabelMap:
         """Float RGB [H, W, 3] in 0..1 -> the class of the nearest colour at each pixel; of equals the first.
