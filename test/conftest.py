@@ -12,16 +12,20 @@ from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.generators.profile import Profile, write_profile
-from vbanana_ros.tasks import TASKS
+from vbanana_ros.tasks import TASKS, dialect
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tiny pipelines beside this file
 
 
-def tiny_painter(seed=0):
+def tiny_nano(seed=0, **recipe):
     """Nano with the fewest channels that have every kind of block; random weights. Sizes in multiples of 16."""
-    from vbanana_ros.tuning.tuner import NanoPainter
+    from vbanana_ros.tuning.nano import NanoStudent
+    from vbanana_ros.tuning.recipe import Recipe
     from vbanana_ros.tuning.vocabulary import VOCABULARY
 
     torch.manual_seed(seed)
-    return NanoPainter(NanoTextEncoder(VOCABULARY, dim=32), NanoUNet(channels=(32, 32, 32), text_dim=32, key_dim=8))
+    return NanoStudent(NanoTextEncoder(VOCABULARY, dim=32), NanoUNet(channels=(32, 32, 32), text_dim=32, key_dim=8),
+                       Recipe(**recipe))
 
 
 class Oracle:
@@ -29,9 +33,10 @@ class Oracle:
 
     name, weights = "oracle", "0" * 64
 
-    def __init__(self, truth, tasks=(), max_images=1):
+    def __init__(self, truth, tasks=(), max_images=1, profile=None):
         self.capabilities = Capabilities(1, 1 << 30, 16, 1, 4, True, False, "Apache-2.0", tasks, max_images)
-        self.painted = {TASKS[r.task].prompt(r): np.asarray(TASKS[r.task].encode(t, r)) for r, t in truth}
+        self.profile, spoken = profile, dialect(profile)
+        self.painted = {spoken[r.task].prompt(r): np.asarray(spoken[r.task].encode(t, r)) for r, t in truth}
         self.calls = []
 
     def encode_prompts(self, texts):
@@ -52,9 +57,9 @@ class Oracle:
 
 
 @pytest.fixture(scope="session")
-def painter():
-    """Makes tiny painters: `painter(seed)`."""
-    return tiny_painter
+def student():
+    """Makes tiny students: `student(seed, size=(32, 32), ...)`."""
+    return tiny_nano
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +71,9 @@ def oracle():
 @pytest.fixture(scope="session")
 def nano_folder(tmp_path_factory):
     """A model directory of a tiny nano; it paints 48x64. Copy it before changing it."""
-    from vbanana_ros.tuning.export import export
-
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    export(tiny_painter(), folder, area=48 * 64, about="A tiny model with random weights.")
+    about = "A tiny model with random weights."
+    tiny_nano(size=(48, 64)).export(folder, about, f"# tiny\n\n{about}\n")
     return folder
 
 
@@ -106,7 +110,6 @@ def sim_frame():
 @pytest.fixture(scope="session")
 def klein_folder(tmp_path_factory):
     """A model directory of a FLUX.2 klein of the real classes with tiny random weights. Copy it before changing it."""
-    sys.path.insert(0, str(Path(__file__).parent))
     from tiny_klein import tiny_klein
 
     folder = tmp_path_factory.mktemp("models") / "klein"
@@ -119,3 +122,56 @@ def klein_folder(tmp_path_factory):
 def klein(klein_folder):
     """The tiny klein, loaded."""
     return load_generator(klein_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def qwen_folder(tmp_path_factory):
+    """A model directory of a Qwen-Image-Edit of the real classes with tiny random weights."""
+    from tiny_qwen import tiny_qwen
+
+    folder = tmp_path_factory.mktemp("models") / "qwen"
+    tiny_qwen(folder)
+    write_profile(folder, Profile("qwen", "qwen_image", tuple(TASKS), "Apache-2.0", area=64 * 96, picture_steps=4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen(qwen_folder):
+    """The tiny Qwen-Image-Edit, loaded."""
+    return load_generator(qwen_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def kontext_folder(tmp_path_factory):
+    """A model directory of a FLUX.1 Kontext of the real classes with tiny random weights."""
+    from tiny_kontext import tiny_kontext
+
+    folder = tmp_path_factory.mktemp("models") / "kontext"
+    tiny_kontext().save_pretrained(folder, safe_serialization=True)
+    write_profile(folder, Profile("kontext", "kontext", tuple(TASKS), "LicenseRef-FLUX1-dev-NC", area=64 * 96,
+                                  picture_steps=4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kontext(kontext_folder):
+    """The tiny Kontext, loaded."""
+    return load_generator(kontext_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def pix2pix_folder(tmp_path_factory):
+    """A model directory of an InstructPix2Pix of the real classes with tiny random weights."""
+    from tiny_pix2pix import tiny_pix2pix
+
+    folder = tmp_path_factory.mktemp("models") / "pix2pix"
+    tiny_pix2pix().save_pretrained(folder, safe_serialization=True)
+    write_profile(folder, Profile("pix2pix", "instruct_pix2pix", tuple(TASKS), "MIT", area=64 * 96, steps=4,
+                                  picture_steps=4))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pix2pix(pix2pix_folder):
+    """The tiny InstructPix2Pix, loaded."""
+    return load_generator(pix2pix_folder, "cpu")
