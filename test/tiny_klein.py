@@ -27,3 +27,26 @@ def tiny_klein(seed=0, heads=2, head_dim=16, layers=1, single_layers=2, blocks=(
         mid_block_add_attention=False).eval()
     return Flux2KleinPipeline(FlowMatchEulerDiscreteScheduler(), vae, text_encoder, tokenizer, transformer,
                               is_distilled=True)
+
+
+def pass_through(vae, large=30.0):
+    """Make a VAE of one block without shrinking encode and decode any image as it is, to 1e-3.
+
+    Random weights keep next to nothing of an image, and what cannot be decoded cannot be learnt. Norms stand in the
+    way: two channels of each group hold a large constant, against which the image's own two, x and -x, do not change
+    the group's variance; and silu(x) - silu(-x) = x.
+    """
+    with torch.no_grad():
+        for name, parameter in vae.named_parameters():
+            if "norm" not in name:
+                parameter.zero_()
+        for half in (vae.encoder, vae.decoder):
+            group = half.conv_in.out_channels // 4
+            for c in range(3):
+                half.conv_in.bias[c * group], half.conv_in.bias[c * group + 1] = large, -large
+                for k, sign in ((2, 1), (3, -1)):
+                    half.conv_in.weight[c * group + k, c, 1, 1] = sign
+                    half.conv_out.weight[c, c * group + k, 1, 1] = sign * large * (2 / group) ** 0.5
+        for conv in (vae.quant_conv, vae.post_quant_conv):
+            for c in range(3):
+                conv.weight[c, c, 0, 0] = 1

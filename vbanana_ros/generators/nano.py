@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
 from vbanana_ros.errors import InputError
+from vbanana_ros.generators.assemble import silence
 from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.generators.grid import check_image, paint_rows, painted_size, pixels
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import Features, NanoUNet
 from vbanana_ros.generators.profile import Profile
+from vbanana_ros.generators.speed import AUTO, Speed
 
 # Sets of prompts kept embedded: what is asked of every frame, and some queries in between.
 CACHED = 64
@@ -128,11 +129,12 @@ class NanoGenerator:
         self._embed = functools.lru_cache(CACHED)(pipeline.embed)
 
     @classmethod
-    def load(cls, folder: Path, profile: Profile, weights: str, device: str) -> NanoGenerator:
-        """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU."""
-        with _silence():
+    def load(cls, folder: Path, profile: Profile, weights: str, device: str, speed: Speed = AUTO) -> NanoGenerator:
+        """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU. Of speed it takes the dtype."""
+        stored = torch.float32 if device == "cpu" else torch.float16
+        with silence(diffusers_logging):
             pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True)
-            pipeline.to(device=device, dtype=torch.float32 if device == "cpu" else torch.float16)
+            pipeline.to(device=device, dtype=stored if speed.dtype == "auto" else speed.torch_dtype(device))
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)
         return cls(pipeline, profile, weights)
@@ -165,17 +167,3 @@ class NanoGenerator:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that the model paints an input of this size at: its aspect, the profile's area."""
         return painted_size(height, width, self.capabilities.size_multiple, self.profile.area)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """No progress bar and no advice from diffusers: what is wrong with a model is raised."""
-    level, bar = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled()
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(level)
-        if bar:
-            diffusers_logging.enable_progress_bar()

@@ -64,10 +64,13 @@ class NanoUNet(ModelMixin, ConfigMixin):
     Sides must be multiples of 4 * 2^(levels - 1). sharpness: how much surer than in training it picks colours in use.
     """
 
+    _supports_gradient_checkpointing = True
+
     @register_to_config
     def __init__(self, channels: tuple[int, ...] = (64, 128, 192, 256), text_dim: int = 128, patch: int = 4,
                  key_dim: int = 16, sharpness: float = 8.0) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         temb = 4 * channels[0]
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(channels[0], temb)
@@ -113,10 +116,10 @@ class NanoUNet(ModelMixin, ConfigMixin):
         hidden = self.conv_in(torch.cat([patches, place, known], 1))
         levels = []
         for down in self.down:
-            hidden = down(hidden, temb)
+            hidden = self._run(down, hidden, temb)
             levels.append(hidden)
         for back, i in zip(self.back, reversed(range(len(levels) - 1)), strict=True):
-            levels[i] = back(levels[i + 1], levels[i], temb)
+            levels[i] = self._run(back, levels[i + 1], levels[i], temb)
         return Features(levels, temb)
 
     def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int] | None = None) -> Painting:
@@ -126,13 +129,19 @@ class NanoUNet(ModelMixin, ConfigMixin):
         other teach the same, and training spends its time on them.
         """
         temb = features.temb + self._instruct(prompts)
-        hidden = self.mid(features.levels[-1], temb, prompts)
+        hidden = self._run(self.mid, features.levels[-1], temb, prompts)
         for up, level in zip(self.up, reversed(features.levels), strict=True):
-            hidden = up(hidden, level, temb, prompts)
+            hidden = self._run(up, hidden, level, temb, prompts)
         hidden = F.silu(self.norm_out(hidden))
         query = self._pixels(self.to_query, hidden, phase)
         paint = self._pixels(self.to_paint, hidden, phase) + self.to_tint(F.silu(query))
         return self._mix(paint, query, prompts)
+
+    def _run(self, block: nn.Module, *inputs) -> torch.Tensor:
+        """A block, whose inner activations are kept for the way back or computed again."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
 
     def _pixels(self, conv: nn.Conv2d, hidden: torch.Tensor, phase: tuple[int, int] | None) -> torch.Tensor:
         """Features [N, c, h, w] -> [N, C, H, W], all pixels of each patch or every second one of both sides."""

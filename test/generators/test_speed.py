@@ -1,0 +1,107 @@
+"""The parameters of speed: what `auto` comes to, and that each does what it says on a tiny klein."""
+
+import logging
+import sys
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from vbanana_ros.errors import ModelError, RequestError
+from vbanana_ros.generators import speed as module
+from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.speed import WORKING, Speed, offload
+from vbanana_ros.params import FIXED, Params, with_values
+
+FRAME = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+GIB = 1 << 30
+
+
+def paint(klein, prompts=("Paint the depth.",)):
+    return klein.generate(klein.encode_image(FRAME), klein.encode_prompts(prompts), 2)
+
+
+@pytest.mark.parametrize("name, value",
+                         [("dtype", "int4"), ("compile", "yes"), ("quantize", "fp4"), ("offload", "disk")])
+def test_an_unknown_word_is_refused(name, value):
+    with pytest.raises(RequestError, match=f"{name} must be one of .*, not '{value}'"):
+        Speed(**{name: value})
+
+
+@pytest.mark.parametrize("free, chosen", [(24, "none"), (16, "text"), (12, "text"), (10, "model"), (None, "none")])
+def test_auto_offloads_what_the_gpu_does_not_hold(free, chosen):
+    """klein-4B: 8 GiB of text encoder and 8 of the rest, 4 to work with."""
+    assert WORKING == 4 * GIB and offload("auto", 8 * GIB, 8 * GIB, None if free is None else free * GIB) == chosen
+
+
+def test_what_was_asked_for_is_kept_where_there_is_a_gpu():
+    assert offload("model", 1, 1, 80 * GIB) == "model" and offload("text", 1, 1, None) == "none"
+
+
+def test_what_was_picked_is_logged(klein_folder, caplog):
+    with caplog.at_level(logging.INFO, "vbanana_ros"):
+        load_generator(klein_folder, "cpu", Speed(dtype="bfloat16"))
+    assert "on cpu in bfloat16: compile none, quantize none, attention auto, offload none" in caplog.text
+
+
+def test_bfloat16_paints_about_the_same_with_a_vae_in_float32(klein, klein_folder):
+    half = load_generator(klein_folder, "cpu", Speed(dtype="bfloat16"))
+    pipeline = half.painter.pipeline
+    assert (pipeline.transformer.dtype, pipeline.vae.dtype) == (torch.bfloat16, torch.float32)
+    assert 1e-7 < np.abs(paint(half) - paint(klein)).max() < 0.05
+
+
+def test_a_short_text_and_a_small_area(klein_folder):
+    klein = load_generator(klein_folder, "cpu", Speed(max_sequence_length=64, max_area=32 * 48))
+    assert klein.encode_prompts(["Paint the depth."]).embeds.shape[1] == 64
+    assert paint(klein).shape == (1, 32, 48, 3) and klein.capabilities.max_area == 32 * 48
+
+
+def test_the_text_encoder_changes_places_with_the_transformer(klein_folder, klein, monkeypatch):
+    """On a GPU; here the moves are watched, and nothing moves for prompts that are known."""
+    monkeypatch.setattr(module, "offload", lambda *args: "text")
+    waiting = load_generator(klein_folder, "cpu")
+    moves, pipeline = [], waiting.painter.pipeline
+    for name in ("transformer", "text_encoder"):
+        monkeypatch.setattr(getattr(pipeline, name), "to", lambda device, name=name: moves.append((name, str(device))))
+    waiting.painter._device = torch.device("meta")
+    with waiting._text_encoder():
+        assert moves == [("transformer", "cpu"), ("text_encoder", "meta")]
+    assert moves[2:] == [("text_encoder", "cpu"), ("transformer", "meta")]
+    waiting.painter._device = torch.device("cpu")
+    first = paint(waiting)
+    count = len(moves)
+    assert np.array_equal(paint(waiting), first) and np.array_equal(first, paint(klein)) and len(moves) == count
+
+
+def test_attention_backends(klein, klein_folder):
+    math = load_generator(klein_folder, "cpu", Speed(attention="_native_math"))
+    assert np.abs(paint(math) - paint(klein)).max() < 1e-5
+    for backend, reason in [("no_such", "cannot be used"), ("flash_hub", "would be downloaded")]:
+        with pytest.raises(ModelError, match=f"attention backend '{backend}' {reason}"):
+            load_generator(klein_folder, "cpu", Speed(attention=backend))
+
+
+def test_a_missing_torchao_is_named(klein_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(ModelError, match="quantize: float8 needs the package 'torchao'; pip install torchao"):
+        load_generator(klein_folder, "cpu", Speed(quantize="float8"))
+
+
+@pytest.mark.parametrize("kind", ["int8", "float8"])
+def test_quantized_blocks_paint_about_the_same(klein, klein_folder, kind):
+    pytest.importorskip("torchao")
+    small = load_generator(klein_folder, "cpu", Speed(quantize=kind))
+    blocks = small.painter.pipeline.transformer.single_transformer_blocks
+    assert type(blocks[0].attn.to_out.weight.data) is not torch.Tensor
+    assert 1e-7 < np.abs(paint(small) - paint(klein)).max() < 0.1
+
+
+def test_the_parameters_are_the_nodes_own():
+    assert Params().speed() == Speed()
+    asked = with_values(Params(), {"dtype": "float16", "compile": "default", "max_sequence_length": 128})
+    assert asked.speed() == Speed(dtype="float16", compile="default", max_sequence_length=128)
+    assert {field.name for field in fields(Speed)} <= set(FIXED)
+    with pytest.raises(RequestError, match="here.yaml: offload must be one of auto, none, text, model, not 'disk'"):
+        with_values(Params(), {"offload": "disk"}, "here.yaml")

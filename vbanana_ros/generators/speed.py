@@ -1,0 +1,140 @@
+"""How a generator is made fast and made to fit: what the user chose, and the rest by the memory there is."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vbanana_ros.errors import ModelError, RequestError
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHOICES = {"dtype": ("auto", *DTYPES), "compile": ("none", "default", "reduce-overhead", "max-autotune"),
+           "quantize": ("none", "float8", "int8"), "offload": ("auto", "none", "text", "model")}
+# What a five-task frame of 640x480 takes beside the weights: activations, the decoder's, keys and values of the image.
+WORKING = 4 << 30
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The parameters of speed, named as the node's own. Raises RequestError for a word that is none of CHOICES.
+
+    dtype: of weights and arithmetic; auto: float32 on a CPU, bfloat16 on a GPU, float16 on one that lacks it. The VAE
+    is in float32 anyhow: bfloat16 has no more than 8 bits between two shades.
+    compile: mode of torch.compile for the transformer's blocks; reduce-overhead and max-autotune record CUDA graphs.
+    quantize: the transformer's blocks to float8 or int8 by torchao; numbers decoded from such pictures want a new
+    evaluation. attention: a backend of diffusers, auto for its default.
+    offload: none; text: the text encoder waits in the CPU's memory and changes places with the transformer for new
+    prompts; model: every part waits there for its turn in each frame; auto: the first of these that fits the GPU.
+    max_sequence_length: tokens of a prompt, shorter ones are padded to it; 0: the model's own.
+    max_area: pixels of a painted image; 0: the model's own.
+    """
+
+    dtype: str = "auto"
+    compile: str = "none"
+    quantize: str = "none"
+    attention: str = "auto"
+    offload: str = "auto"
+    max_sequence_length: int = 0
+    max_area: int = 0
+
+    def __post_init__(self) -> None:
+        for name, words in CHOICES.items():
+            if (value := getattr(self, name)) not in words:
+                raise RequestError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+
+    def torch_dtype(self, device: str) -> torch.dtype:
+        """Of weights and arithmetic on this device."""
+        if self.dtype != "auto":
+            return DTYPES[self.dtype]
+        if device == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+AUTO = Speed()
+
+
+def install(pipeline: DiffusionPipeline, speed: Speed, device: str) -> Speed:
+    """Make a pipeline that was opened on the CPU run on a device as the user chose; returns with what, and logs it.
+
+    Raises ModelError for what this machine cannot do.
+    """
+    pipeline.vae.float()
+    text, rest = size_of(pipeline.text_encoder), size_of(pipeline.transformer) + size_of(pipeline.vae)
+    if speed.quantize != "none":
+        rest -= size_of(pipeline.transformer) // 2
+    speed = replace(speed, offload=offload(speed.offload, text, rest, free_memory(device)))
+    quantize(pipeline.transformer, speed.quantize, device)
+    if speed.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        for part in (pipeline.transformer, pipeline.vae):
+            part.to(device)
+        pipeline.text_encoder.to("cpu" if speed.offload == "text" else device)
+    if speed.attention != "auto":
+        set_attention(pipeline.transformer, speed.attention)
+    if speed.compile != "none":
+        pipeline.transformer.compile_repeated_blocks(mode=speed.compile, fullgraph=True)
+    log.info("on %s in %s: compile %s, quantize %s, attention %s, offload %s", device,
+             str(pipeline.transformer.dtype).removeprefix("torch."), speed.compile, speed.quantize, speed.attention,
+             speed.offload)
+    return speed
+
+
+def offload(asked: str, text: int, rest: int, free: int | None) -> str:
+    """Which parts wait in the CPU's memory. text, rest: bytes of the text encoder and of the others; free: bytes of
+    the GPU, None on a CPU, where nothing can wait elsewhere."""
+    if free is None:
+        return "none"
+    if asked != "auto":
+        return asked
+    if text + rest + WORKING <= free:
+        return "none"
+    return "text" if max(text, rest + WORKING) <= free else "model"
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes of a GPU that nobody uses; None for the CPU."""
+    return None if torch.device(device).type == "cpu" else torch.cuda.mem_get_info(device)[0]
+
+
+def size_of(module: torch.nn.Module) -> int:
+    """Bytes of a module's weights."""
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def quantize(transformer: torch.nn.Module, kind: str, device: str) -> None:
+    """Change the linear layers of a transformer's blocks in place; on a GPU each is moved there for it."""
+    if kind == "none":
+        return
+    try:
+        from torchao import quantization as ao
+    except ImportError:
+        raise ModelError(f"quantize: {kind} needs the package 'torchao'; pip install torchao, or set quantize to none"
+                         ) from None
+    configs: dict[str, Any] = {
+        "int8": ao.Int8DynamicActivationInt8WeightConfig,
+        # Arithmetic in float8 came with compute capability 8.9; before that the weights alone are in it.
+        "float8": (lambda: ao.Float8DynamicActivationFloat8WeightConfig(granularity=ao.PerRow()))
+        if device != "cpu" and torch.cuda.get_device_capability(device) >= (8, 9) else ao.Float8WeightOnlyConfig}
+    ao.quantize_(transformer, configs[kind](), device=None if device == "cpu" else device,
+                 filter_fn=lambda module, name: isinstance(module, torch.nn.Linear) and "transformer_blocks." in name)
+
+
+def set_attention(transformer: torch.nn.Module, backend: str) -> None:
+    """Raises ModelError for a backend that diffusers does not know, that would be downloaded, or lacks its package."""
+    if backend.endswith("_hub"):
+        raise ModelError(f"attention backend {backend!r} would be downloaded; name one of an installed package")
+    try:
+        transformer.set_attention_backend(backend)
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise ModelError(f"attention backend {backend!r} cannot be used ({' '.join(str(error).split())[:160]}); "
+                         "use auto") from None
