@@ -220,7 +220,7 @@ def test_every_result_is_written_with_the_inputs_stamps(bag, tmp_path):
     found, stamps = contents(tmp_path / "out"), [START + i * STEP for i in range(6)]
     assert set(found) == {"/vbanana/" + name for name in (
         "depth/image", "depth/camera_info", "depth/color", "depth/confidence", "semantic/label_info",
-        "semantic/image", "semantic/color", "points", "overlay", "result_info")}
+        "semantic/image", "semantic/color", "semantic/confidence", "points", "overlay", "result_info")}
     for topic, sent in found.items():
         expected = {"/vbanana/semantic/label_info": stamps[:1],
                     "/vbanana/result_info": sorted(2 * stamps)}.get(topic, stamps)
@@ -323,6 +323,44 @@ def test_a_stopped_run_is_a_bag_and_goes_on_to_the_same_bytes(bag, tmp_path, aft
     report = process_bag(bag, target, oracle, resume=True, **options)
     assert (report.frames, report.resumed) == (6, after) and len(oracle.seen) == 6 - after
     assert contents(target) == contents(tmp_path / "whole") and not part.exists()
+
+
+def test_smoothing_goes_on_where_a_stopped_run_was(tmp_path):
+    """Depths of one view in a scale that trembles: steadier, and the same bytes with a stop as without."""
+    view = np.random.default_rng(0).integers(60, 120, (H, W, 3), dtype=np.uint8)
+    scales = np.random.default_rng(1).uniform(0.9, 1.1, 12)
+    bag = write_bag(tmp_path / "bag", [(IMAGE, "Image", i, image(i, (view * s).astype(np.uint8)))
+                                       for i, s in enumerate(scales)])
+    seen = []
+    process_bag(bag, tmp_path / "raw", Oracle())
+    process_bag(bag, tmp_path / "whole", Oracle(), smoothing=1.0, see=seen.append)
+    raw, steady = ([np.frombuffer(m.data, np.float32) for m in read(tmp_path / name, "/vbanana/depth/image")]
+                   for name in ("raw", "whole"))
+    changes = [np.std([np.median(np.log(b / a)) for a, b in zip(d, d[1:], strict=False)]) for d in (raw, steady)]
+    assert changes[1] < 0.5 * changes[0] and (raw[0] == steady[0]).all()
+    assert [(p.result("depth").depth.ravel() == d).all() for p, d in zip(seen, steady, strict=True)] == [True] * 12
+    with pytest.raises(Stop):
+        process_bag(bag, tmp_path / "out", Stopping(7), smoothing=1.0)
+    with pytest.raises(BagError, match="begun with another smoothing"):
+        process_bag(bag, tmp_path / "out", Oracle(), smoothing=0.5, resume=True)
+    process_bag(bag, tmp_path / "out", Oracle(), smoothing=1.0, resume=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_relative_depth_is_noted_once_and_is_no_metres(bag, tmp_path):
+    class Relative(Oracle):
+        def __call__(self, frame):
+            one = super().__call__(frame)
+            depth, labels = one.answers
+            result = replace(depth.result, depth=depth.result.depth / 25.5, metric=False)
+            return replace(one, answers=(replace(depth, result=result), labels))
+
+    report = process_bag(bag, tmp_path / "out", Relative())
+    assert (report.frames, report.without_cloud) == (6, 6)
+    assert [note for note in report.notes if "model 'oracle' paints relative depth" in note] == list(report.notes)
+    found = contents(tmp_path / "out")
+    assert len(found["/vbanana/depth/relative"]) == 6
+    assert not {"/vbanana/depth/image", "/vbanana/depth/camera_info", "/vbanana/points"} & set(found)
 
 
 def test_a_killed_run_is_a_bag_and_goes_on_to_the_same_bytes(tmp_path):

@@ -1,5 +1,6 @@
 """`vbanana`: what it writes, and one line and exit code 2 for everything that the user can mend."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_demo_that_cannot_run_leaves_the_old_results(vbanana, tmp_path):
 def test_models_lists_what_is_shipped(vbanana, nano_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(load, "SHIPPED", nano_folder.parent)
     code, out, err = vbanana("models")
-    assert (code, err) == (0, "") and "tiny  Apache-2.0" in out and str(nano_folder) in out
+    assert (code, err) == (0, "") and "tiny   Apache-2.0" in out and str(nano_folder) in out
     monkeypatch.setattr(load, "SHIPPED", tmp_path / "gone")
     code, out, err = vbanana("models")
     assert (code, err) == (0, "") and "no model came with this installation" in out and "vbanana tune" in out
@@ -205,6 +206,38 @@ def test_tune_and_evaluate_say_what_is_wrong(refused, tmp_path):
     assert "name its folder with --data" in refused("evaluate", "--suite", "voc")
     assert "no folder" in refused("evaluate", "--suite", "voc", "--data", tmp_path / "gone")
     assert "not a whole number above 0" in refused("evaluate", "--votes", "0")
+
+
+@pytest.fixture
+def relative_folder(nano_folder, tmp_path):
+    """A model that paints inverse depth in grey, and words two prompts its own way."""
+    folder = shutil.copytree(nano_folder, tmp_path / "relative")
+    profile = json.loads((folder / "vbanana.json").read_text())
+    changes = {"depth_code": "inverse-gray", "prompts": {"depth": "Near is bright.", "picture": "Paint {text}."}}
+    (folder / "vbanana.json").write_text(json.dumps(profile | changes))
+    return folder
+
+
+def test_a_relative_model_says_so_and_gives_no_metres(vbanana, image, relative_folder, tmp_path):
+    words = ("--model", relative_folder, "--device", "cpu")
+    code, said, _ = vbanana("run", image, *words, "--tasks", "depth", "-o", tmp_path / "run")
+    assert code == 0 and "paints relative depth" in said
+    assert "Near is bright." in (tmp_path / "run" / "report.html").read_text()
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "room_depth_relative.npy" in names and not {"room_depth.npy", "room_cloud.ply"} & names
+    code, said, _ = vbanana("bag", BAG, tmp_path / "bag", *words, "--tasks", "depth", *QUICK)
+    assert code == 0 and "1 frames, 0 failed, 1 without a cloud" in said and "is on depth/relative" in said
+    code, _, said = vbanana("evaluate", "--suite", "steady", *words)
+    assert code == 2 and "relative depth, which is not smoothed" in said
+    assert vbanana("run", *words, "--picture", "a mug", "-o", tmp_path / "paint")[0] == 0
+
+
+def test_votes_and_smoothing_by_flag(vbanana, refused, nano_folder, tmp_path):
+    words = ("--model", nano_folder, "--device", "cpu", *QUICK)
+    code, said, _ = vbanana("bag", BAG, tmp_path / "bag", *words, "--votes", "3", "--smoothing", "0.5")
+    assert code == 0 and "1 frames, 0 failed" in said
+    assert "depth.smoothing must be 0 or more" in refused("bag", BAG, tmp_path / "out", *words, "--smoothing", "-1")
+    assert "votes must be 1 to 64" in refused("bag", BAG, tmp_path / "out", *words, "--votes", "65")
 
 
 def test_evaluate_on_a_public_set(vbanana, nano_folder, tmp_path):

@@ -110,6 +110,16 @@ def test_an_integer_is_a_fine_float():
     assert with_values(Params(), {"max_range": 9}).max_range == 9.0
 
 
+def test_votes_and_smoothing(tmp_path):
+    params = read(tmp_path, "/**: {ros__parameters: {votes: 5, depth: {smoothing: 0.5}}}")
+    assert (params.votes, params.depth_smoothing) == (5, 0.5)
+    for values, said in (({"votes": 0}, "votes must be 1 or more"), ({"votes": 65}, "votes must be 1 to 64"),
+                         ({"depth.smoothing": -1.0}, "depth.smoothing must be 0 or more"),
+                         ({"depth_smoothing": 1.0}, "did you mean 'depth.smoothing'")):
+        with pytest.raises(RequestError, match=said):
+            with_values(Params(), values)
+
+
 def test_both_ranges_may_move_at_once():
     params = with_values(Params(), {"min_range": 40, "max_range": 50})
     assert (params.min_range, params.max_range) == (40, 50)

@@ -15,9 +15,11 @@ from vbanana_ros.errors import InputError
 from vbanana_ros.params import Params
 from vbanana_ros.perception import Answer, Frame, Perceived
 from vbanana_ros.report import Report, keys, views, write_pngs
+from vbanana_ros.report.page import painted_figure
 from vbanana_ros.report.views import ABOVE, BACKGROUND, BESIDE, CAMERA_COLOR, eye_at, render_view
 from vbanana_ros.results import DepthMap, Instances, LabelMap, NormalMap
 from vbanana_ros.tasks import TASKS, make_request
+from vbanana_ros.tasks.gray import Gray
 
 H, W = 48, 64
 CAMERA = Camera.from_fov(W, H, 60)
@@ -110,6 +112,11 @@ def test_a_relative_depth_has_no_metres(tmp_path):
     assert "relative, no metres" in read and "16.5" not in read and "cloud" not in read
     names = {p.name for p in write_pngs(tmp_path, perceived, "f")}
     assert names == {"f_input.png", "f_overlay.png", "f_depth.png", "f_depth_painted.png", "f_depth_relative.npy"}
+
+
+def test_a_depth_that_is_painted_in_grey_has_no_rainbow_bar():
+    answer = painted("depth")
+    assert "16.5" in painted_figure(answer) and "16.5" not in painted_figure(replace(answer, task=Gray()))
 
 
 def test_the_ball_has_the_colours_of_its_normals():

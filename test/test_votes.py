@@ -8,7 +8,7 @@ import pytest
 from vbanana_ros.perception import Frame, Perception
 from vbanana_ros.results import Instances, LabelMap
 from vbanana_ros.tasks import make_request
-from vbanana_ros.votes import ballots, elect, vote
+from vbanana_ros.votes import ballots, elect
 
 H, W = 16, 32
 CLASSES = make_request("semantic", ["wall", "floor", "mug"], ["red", "green", "blue"], "black")
@@ -63,15 +63,19 @@ def test_a_generator_that_errs_under_one_legend_is_outvoted(oracle):
     painted = [(ballot, replace(truth, colors=ballot.colors)) for ballot in others] + [(own, wrong)]
     nothing = Instances(np.full((H, W), 65535, np.uint16), (), np.ones((H, W), np.float32))
     generator = oracle([*painted, (mugs, nothing)])
-    perception = Perception(generator, [mugs])
+    perception = Perception(generator, [mugs, CLASSES], votes=3)
+    assert len(perception.prompts) == 4 and perception.requests == (mugs, CLASSES)
     frames = [Frame(np.zeros((H, W, 3), np.uint8), stamp=i) for i in range(2)]
-    perceived = vote(perception, frames, [mugs, CLASSES], 3)
+    perceived = perception.together(frames)
     assert [p.frame.stamp for p in perceived] == [0, 1]
     for one in perceived:
         assert [a.request for a in one.answers] == [mugs, CLASSES]
+        assert one.answers[1].prompt == perception.prompts[1]
         elected = one.result("semantic")
         assert (elected.labels == truth.labels).all() and elected.colors == CLASSES.colors
         assert np.unique(elected.confidence) == pytest.approx([2 / 3, 1])
-    assert ("generate", 4, 1) in generator.calls  # one batch for all legends
-    single, = vote(perception, frames[:1], [mugs, CLASSES], 1)
-    assert (single.result("semantic").labels == 0).all()
+    assert generator.calls.count(("generate", 4, 1)) == 2  # one batch for all legends of a frame
+    single = perception(frames[0], [CLASSES])
+    assert (single.result("semantic").labels == truth.labels).all()  # asked beside the stream: put to the vote too
+    perception.ask([mugs, CLASSES])
+    assert (perception(frames[0]).result("semantic").labels == 0).all() and perception.votes == 1

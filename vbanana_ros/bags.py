@@ -31,6 +31,7 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import BagError, InputError, VBananaError, one_line
 from vbanana_ros.messages import (
     LATCHED,
+    RELATIVE,
     TOPICS,
     decode_image,
     is_rectified,
@@ -41,6 +42,7 @@ from vbanana_ros.messages import (
     typestore,
 )
 from vbanana_ros.perception import Frame, Perceived
+from vbanana_ros.steady import Seen, Steady
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +156,16 @@ def process_bag(
     stride: int = 1,
     min_range: float = 0.0,
     max_range: float = float("inf"),
+    smoothing: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
+    see: Callable[[Perceived], None] | None = None,
 ) -> BagReport:
     """Perceive every image of a bag and write all results, under /vbanana and with the images' stamps.
 
     perception: Frame -> Perceived, with `.requests`. keep_input: copy all messages of the source too, byte
-    for byte. stride (pixels), min_range, max_range (metres): of the clouds. progress: called with (images done,
-    images in all). The other arguments are read_frames'.
+    for byte. stride (pixels), min_range, max_range (metres): of the clouds. smoothing: seconds, see `steady`.
+    progress: called with (images done, images in all); see: with everything that is perceived. The other arguments
+    are read_frames'.
 
     The work grows as TARGET.part, at all times a bag of finished files, and is renamed when it is complete;
     resume goes on from there after the last finished file. The same bag in gives the same bytes out, so
@@ -174,7 +179,8 @@ def process_bag(
         job = {"source": Path(source).name, "image": origin.image_topic, "camera_info": origin.info_topic,
                "keep_input": keep_input, "every": every, "start": start, "end": end,
                "cloud": {"stride": stride, "min_range": min_range, "max_range": max_range},
-               "requests": [repr(request) for request in perception.requests]}
+               "requests": [repr(request) for request in perception.requests],
+               "votes": getattr(perception, "votes", 1), "smoothing": smoothing}
         part = _Part(Path(target), job, resume)
         resumed = part.state.frames
         if not origin.info_topic:
@@ -193,7 +199,7 @@ def process_bag(
                 if keep_input:
                     part.copy(connection, timestamp, raw)
                 if is_image and (images - 1) % every == 0:
-                    part.add(origin, origin.record(timestamp, raw), perception)
+                    part.add(origin, origin.record(timestamp, raw), perception, see)
                     part.frame_done(position)
                     if progress:
                         progress(-(-images // every), total)
@@ -372,7 +378,7 @@ class _State:
     """How far a part has come; kept in its metadata, so that it can be resumed.
 
     job: what was asked. position: messages of the source that are done. made_by: model, weights, seed, steps.
-    latched: topics that are written once, and are.
+    latched: topics that are written once, and are. seen: what smoothing goes on from, see `steady`.
     """
 
     job: dict[str, Any]
@@ -384,6 +390,7 @@ class _State:
     notes: list[str] = field(default_factory=list)
     latched: list[str] = field(default_factory=list)
     made_by: list[Any] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 class _Part:
@@ -401,6 +408,8 @@ class _Part:
         if self.folder.exists() and not resume:
             raise BagError(f"{self.folder} is what a stopped run left; go on with --resume or remove it")
         self.state = self._load(job) or _State(job)
+        self.steady = Steady()
+        self.steady.seen = {name: Seen.read(plain) for name, plain in self.state.seen.items()}
         if json.loads(json.dumps(job)) != json.loads(json.dumps(self.state.job)):
             changed = [k for k in job if job[k] != self.state.job.get(k)]
             raise BagError(f"{self.folder} was begun with another {' and '.join(changed)}; "
@@ -443,7 +452,8 @@ class _Part:
             self.state.failures.append(text)
         log.warning(text)
 
-    def add(self, origin: _Source, recorded: Recorded, perception: Callable[[Frame], Perceived]) -> None:
+    def add(self, origin: _Source, recorded: Recorded, perception: Callable[[Frame], Perceived],
+            see: Callable[[Perceived], None] | None) -> None:
         """Perceive one image and write its results; all of them or, where it fails, none."""
         if recorded.fault:
             self.fail(recorded.fault)
@@ -451,8 +461,11 @@ class _Part:
             self.state.failed += 1
             return
         try:
+            perceived = self.steady(perception(recorded.frame), self.state.job["smoothing"])
+            if see:
+                see(perceived)
             # Latencies differ from run to run; the bytes must not.
-            perceived = replace(perception(recorded.frame), timings={})
+            perceived = replace(perceived, timings={})
             wanted = set(TOPICS).difference(self.state.latched)
             serialized = [(name, typestore().serialize_cdr(message, TOPICS[name]))
                           for name, message in messages(perceived, offline, wanted=wanted, **self.state.job["cloud"])]
@@ -466,8 +479,11 @@ class _Part:
                         qos=[_LATCHED_QOS] if name in LATCHED else [])
         self.state.latched += sorted({name for name, _ in serialized if name in LATCHED})
         self.state.frames += 1
-        camera = recorded.frame.camera
-        self.state.without_cloud += not (camera and camera.calibrated)
+        camera, depth = recorded.frame.camera, perceived.result("depth")
+        relative = depth is not None and not depth.metric
+        self.state.without_cloud += relative or not (camera and camera.calibrated)
+        if relative:
+            self.note(RELATIVE.format(perceived.model))
         if camera and not camera.calibrated:
             self.note(f"camera_info of {origin.image_topic} is not calibrated (K[0] is 0): no clouds; "
                       "calibrate it")
@@ -521,6 +537,7 @@ class _Part:
         os.replace(writer.path / name, self.folder / name)
         shutil.rmtree(writer.path)
         self.metadata = _joined(self.metadata, new) if self.metadata else new
+        self.state.seen = {name: seen.plain() for name, seen in self.steady.seen.items()}
         self._save()
 
     def _save(self) -> None:
@@ -540,6 +557,7 @@ class _Part:
             why = f"; the first: {state.failures[0]}" if state.failures else " (there is none in this range)"
             raise BagError(f"no image of {topic} could be used{why}")
         self._finish_file()
+        state.seen = {}
         self._save()
         os.replace(self.folder, self.target)
         return BagReport(self.target, state.frames, resumed, state.failed, state.without_cloud,

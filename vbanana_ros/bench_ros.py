@@ -182,7 +182,7 @@ def _active(generator: Generator, requests: list[Request], **values: Any) -> Ite
     values |= {"tasks": [r.task for r in requests]}
     for request in requests:
         values |= prompted(values["tasks"], request.task, classes=request.labels)
-    node = PerceptionNode(lambda model, device: generator,
+    node = PerceptionNode(lambda *_: generator,
                           parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
     with _spinning(node, MultiThreadedExecutor(2)):
         node.trigger_configure()

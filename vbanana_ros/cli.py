@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of two programs on one core, none spins
     logging.getLogger("vbanana_ros").addHandler(logging.NullHandler())  # what it says is in the reports
+    said = logging.getLogger("vbanana_ros.generators")  # but how a model is run, and where memory ran out
+    said.handlers = [_Said()]
+    said.setLevel(logging.INFO)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other libraries' advice to programmers
     try:
@@ -52,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("interrupted", 130)
 
 
+class _Said(logging.Handler):
+    """Log lines on standard error, as the command's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"vbanana: {record.getMessage()}", file=sys.stderr)
+
+
 def _fail(text: str, code: int = 2) -> int:
     print("vbanana: " + " ".join(text.split()), file=sys.stderr)
     return code
@@ -67,6 +77,8 @@ def _run(args: argparse.Namespace) -> None:
     frames = _frames(args)
     perception = _perception(params)
     report = Report(title="vbanana run")
+    if "depth" in params.tasks and not perception.metric:
+        print(f"model {perception.generator.name!r} paints relative depth: it is no metres, and there is no cloud")
     for path, frame in zip(args.images, frames, strict=True):
         perceived = perception(frame)
         write_pngs(args.out, perceived, frame.frame_id, params)
@@ -81,15 +93,16 @@ def _paint(out: Path, params: Params) -> None:
 
     from vbanana_ros.files import write_bytes
     from vbanana_ros.generators.load import load_generator
-    from vbanana_ros.tasks import TASKS, make_request
+    from vbanana_ros.tasks import dialect, make_request
 
     if not params.picture:
         raise InputError("no image given; name one, or paint from text alone with --picture 'a red ball on a table'")
     request = make_request("picture", text=params.picture)
-    generator = load_generator(params.model, params.device)
-    painted = generator.generate(None, generator.encode_prompts([TASKS["picture"].prompt(request)]),
+    generator = load_generator(params.model, params.device, params.speed())
+    task = dialect(generator.profile)["picture"]
+    painted = generator.generate(None, generator.encode_prompts([task.prompt(request)]),
                                  steps=params.steps or generator.capabilities.picture_steps, seed=params.seed)
-    rgb = (255 * TASKS["picture"].decode(painted[0], request).rgb).round().astype("uint8")
+    rgb = (255 * task.decode(painted[0], request).rgb).round().astype("uint8")
     print(write_bytes(out / "picture.png", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()))
 
 
@@ -139,12 +152,12 @@ def _demo(args: argparse.Namespace) -> None:
             write_pngs(args.out / "frames", perceived, f"frame_{index:04d}", params)
 
     target = args.out / "perception_bag"
-    report.failed.extend(_record(args, here / "bag", target, params, _Watched(perception, keep)))
+    report.failed.extend(_record(args, here / "bag", target, params, perception, keep))
     print(f"perception bag: {target}\nreport and PNGs:\n{report.write(args.out / 'report.html')}")
 
 
 def _record(args: argparse.Namespace, source: Path, target: Path, params: Params,
-            perception: Perception | _Watched) -> tuple[str, ...]:
+            perception: Perception, see: Callable[[Perceived], None] | None = None) -> tuple[str, ...]:
     """A bag through perception into another bag; says how it went, and returns what was wrong with frames."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -167,23 +180,11 @@ def _record(args: argparse.Namespace, source: Path, target: Path, params: Params
             source, target, perception, image_topic=topic, camera_info_topic=args.camera_info_topic,
             keep_input=args.keep_input, every=args.every, start=args.start, end=args.end, resume=args.resume,
             stride=params.stride, min_range=params.min_range, max_range=params.max_range,
-            progress=show)
+            smoothing=params.depth_smoothing, progress=show, see=see)
     print(f"{result.frames} frames, {result.failed} failed, {result.without_cloud} without a cloud")
     for line in (*result.notes, *result.failures):
         print(f"  {line}")
     return result.failures
-
-
-class _Watched:
-    """A perception that shows every answer to somebody on its way."""
-
-    def __init__(self, perception: Perception, see: Callable[[Perceived], None]) -> None:
-        self.perception, self.see, self.requests = perception, see, perception.requests
-
-    def __call__(self, frame: Frame) -> Perceived:
-        perceived = self.perception(frame)
-        self.see(perceived)
-        return perceived
 
 
 def _choose(topics: Sequence[str]) -> str | None:
@@ -199,10 +200,14 @@ def _choose(topics: Sequence[str]) -> str | None:
 
 
 def _tune(args: argparse.Namespace) -> None:
-    from vbanana_ros.tuning.tune import tune_nano
+    from dataclasses import fields
 
-    tune_nano(args.out, args.data, scenes=args.scenes, steps=args.steps, size=args.size, images=args.images,
-              rate=args.rate, start=args.start, seed=args.seed, mixture=args.mixture)
+    from vbanana_ros.tuning.recipe import Recipe
+    from vbanana_ros.tuning.tune import tune_model
+
+    chosen = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name, None) is not None}
+    tune_model(args.out, Recipe(**chosen), args.steps, args.data, args.scenes, args.start, args.seed, args.mixture,
+               args.save_every, args.check_every)
     print(args.out / "model")
 
 
@@ -214,22 +219,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
+    if args.gpu:
+        from vbanana_ros.bench_gpu import run as run_gpu
+
+        return run_gpu(args.json, args.small)
     from vbanana_ros.bench import run
 
     run(args.model, args.json, args.ros)
 
 
 def _models(args: argparse.Namespace) -> None:
-    from vbanana_ros.generators.load import shipped
-    from vbanana_ros.generators.profile import read_profile
+    from vbanana_ros.generators.catalogue import print_models
 
-    if not shipped():
-        print("no model came with this installation; make one with 'vbanana tune', or name a directory with --model")
-    for folder in shipped():
-        profile = read_profile(folder)
-        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
-        print(f"{profile.name}  {profile.license}  {size:.0f} MB  {profile.steps} step  {', '.join(profile.tasks)}\n"
-              f"    {profile.about}\n    {folder}")
+    print_models()
 
 
 def _perception(params: Params) -> Perception:
@@ -238,7 +240,8 @@ def _perception(params: Params) -> Perception:
     from vbanana_ros.perception import Perception
 
     requests = params.requests()
-    return Perception(load_generator(params.model, params.device), requests, params.seed, params.steps or None)
+    generator = load_generator(params.model, params.device, params.speed())
+    return Perception(generator, requests, params.seed, params.steps or None, params.votes)
 
 
 def _params(args: argparse.Namespace) -> Params:
@@ -249,7 +252,8 @@ def _params(args: argparse.Namespace) -> Params:
     flags = {"model": args.model, "device": args.device, "seed": args.seed, "tasks": args.tasks,
              "semantic.classes": args.classes, "semantic.colors": args.colors, "semantic.background": args.background,
              "instance.classes": args.instances, "referring.expressions": args.expressions, "picture": args.picture,
-             "stride": args.stride, "steps": args.steps}
+             "stride": args.stride, "steps": args.steps, "votes": args.votes,
+             "depth.smoothing": getattr(args, "smoothing", None)}
     if args.classes and not args.colors:
         flags["semantic.colors"] = []
     if args.expressions:
@@ -288,22 +292,39 @@ def _parser() -> argparse.ArgumentParser:
     _stream(demo)
     _ask(demo)
 
-    tune = _command(commands, "tune", _tune, "train nano on simulated scenes; resumes from its checkpoint")
-    tune.add_argument("--out", type=Path, required=True, help="checkpoint, losses and the model directory")
+    tune = _command(commands, "tune", _tune, "teach a model to perceive; resumes from its checkpoint")
+    tune.add_argument("--out", type=Path, required=True, help="checkpoint, losses, curves, samples, model directory")
     tune.add_argument("--data", type=Path, default=Path("out/scenes"), help="rendered scenes, drawn where missing")
     tune.add_argument("--mixture", type=Path, metavar="FILE", help="YAML of sets and shares, in place of scenes")
     tune.add_argument("--scenes", type=_count, default=3000, help="how many scenes, four views each")
     tune.add_argument("--steps", type=_count, default=6000)
-    tune.add_argument("--size", type=_size, default=(192, 256), metavar="HxW", help="pixels (default 192x256)")
-    tune.add_argument("--images", type=_count, default=8, help="in a batch of each process")
-    tune.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
-    tune.add_argument("--start", metavar="MODEL", help="a model to start from, by name or directory")
+    tune.add_argument("--start", metavar="MODEL", help="by name or directory (default: a new nano)")
     tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--save-every", type=_count, default=200, metavar="STEPS")
+    tune.add_argument("--check-every", type=_count, default=1000, metavar="STEPS", help="score, samples, best model")
+    recipe = tune.add_argument_group("recipe (defaults: those of nano)")
+    recipe.add_argument("--size", type=_size, metavar="HxW", help="pixels (default 192x256)")
+    recipe.add_argument("--images", type=_count, help="in a batch of each process (8)")
+    recipe.add_argument("--answers", type=_count, help="prompts about each image (1)")
+    recipe.add_argument("--pictures", type=int, help="rows painted from noise in a batch (1)")
+    recipe.add_argument("--most-classes", type=_count, help="in a legend (12)")
+    recipe.add_argument("--target", choices=("x0", "flow"), help="one step, or several by flow matching (x0)")
+    recipe.add_argument("--lora", type=_count, metavar="RANK", help="adapters on attention and MLP (none: all weights)")
+    recipe.add_argument("--rate", type=float, help="peak learning rate (6e-4)")
+    recipe.add_argument("--warmup", type=_count, metavar="STEPS", help="(200)")
+    recipe.add_argument("--ema", type=float, metavar="DECAY", help="of the averaged weights (0.999)")
+    recipe.add_argument("--log-depth", type=float, metavar="WEIGHT", help="of depth's relative error (0)")
+    recipe.add_argument("--angle", type=float, metavar="WEIGHT", help="of normals' angles (0)")
+    recipe.add_argument("--max-length", type=_count, metavar="TOKENS", help="of a prompt, for klein (512)")
+    recipe.add_argument("--precision", choices=("bf16", "fp32"), help="(bf16)")
+    recipe.add_argument("--checkpointing", action="store_true", default=None, help="less memory, a third more time")
+    recipe.add_argument("--overfit", type=_count, metavar="BATCHES", help="learn so many by heart, as a check")
 
     evaluate = _command(commands, "evaluate", _evaluate, "the paper's metrics on held-out scenes and real frames")
     evaluate.add_argument("--model", default="nano")
     evaluate.add_argument("--device", default="auto")
-    evaluate.add_argument("--suite", default="all", metavar="NAME", help="sim, real, all (both), or a public set")
+    evaluate.add_argument("--suite", default="all", metavar="NAME",
+                          help="sim, real, all (both), steady, pictures, or a public set")
     evaluate.add_argument("--data", type=Path, help="folder of the set, or of real frames (default ../shared/data)")
     evaluate.add_argument("--split", default="val", help="of a public set (default %(default)s)")
     evaluate.add_argument("--count", type=_count, help="simulated scenes (default 500); records of a set (all)")
@@ -318,8 +339,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--model", default="nano")
     bench.add_argument("--json", type=Path, help="write the figures here as well")
     bench.add_argument("--ros", action="store_true", help="the live node instead; needs a sourced ROS 2")
+    bench.add_argument("--gpu", action="store_true", help="FLUX.2 klein instead, random weights, beside diffusers' own")
+    bench.add_argument("--small", action="store_true", help="with --gpu: a small klein, as without a GPU")
 
-    _command(commands, "models", _models, "the models at hand")
+    _command(commands, "models", _models, "the models at hand, and those that can be fetched")
     return parser
 
 
@@ -344,6 +367,7 @@ def _ask(command: argparse.ArgumentParser) -> None:
     group.add_argument("--instances", nargs="+", metavar="CLASS", help="for task instance")
     group.add_argument("--expressions", nargs="+", metavar="TEXT", help="for task referring")
     group.add_argument("--picture", metavar="TEXT", help="for task picture")
+    group.add_argument("--votes", type=_count, metavar="K", help="legends of a request, the majority counts")
     group.add_argument("--stride", type=_count, help="every n-th row and column in the cloud")
 
 
@@ -355,6 +379,7 @@ def _stream(command: argparse.ArgumentParser) -> None:
     command.add_argument("--every", type=_count, default=1, metavar="N", help="every N-th frame")
     command.add_argument("--start", type=float, metavar="S", help="seconds from the bag's start")
     command.add_argument("--end", type=float, metavar="S", help="seconds from the bag's start")
+    command.add_argument("--smoothing", type=float, metavar="S", help="seconds, low-pass of the scale of metric depth")
     command.add_argument("--resume", action="store_true", help="go on where an earlier run was killed")
 
 

@@ -40,12 +40,16 @@ _LABEL_INFO, _DETECTIONS = "vision_msgs/msg/LabelInfo", "vision_msgs/msg/Detecti
 # Every output, relative to ~/ live and to /vbanana in a bag, and its type.
 TOPICS = {
     "depth/image": _IMAGE, "depth/camera_info": "sensor_msgs/msg/CameraInfo", "depth/color": _IMAGE,
-    "depth/confidence": _IMAGE, "normals/image": _IMAGE, "normals/color": _IMAGE,
+    "depth/confidence": _IMAGE, "depth/relative": _IMAGE, "normals/image": _IMAGE, "normals/color": _IMAGE,
     "semantic/label_info": _LABEL_INFO, "semantic/image": _IMAGE, "semantic/color": _IMAGE,
+    "semantic/confidence": _IMAGE,
     "referring/label_info": _LABEL_INFO, "referring/image": _IMAGE, "referring/color": _IMAGE,
+    "referring/confidence": _IMAGE,
     "instance/image": _IMAGE, "instance/detections": _DETECTIONS, "instance/color": _IMAGE,
     "points": _CLOUD, "overlay": _IMAGE, "picture/image": _IMAGE, "result_info": "vbanana_ros/msg/ResultInfo",
 }
+# What is said, once, of a model whose depth is not metric.
+RELATIVE = "model {!r} paints relative depth: it is on depth/relative, and there are no depth/image and no points"
 # Constant until the prompt changes: transient local live, written once in a bag.
 LATCHED = ("semantic/label_info", "referring/label_info")
 
@@ -111,8 +115,8 @@ def messages(
     of the answers: NaN or unlabelled where a frame was not asked them, so that the fields never change.
     age (seconds), dropped: see ResultInfo.msg.
     `result_info` comes once a request. Each message has its own copy of the input's stamp and frame_id. Depth
-    that is not metric is shown as colours but never sent as metres or points; a frame without a calibrated
-    camera gets no `depth/camera_info` and no `points`.
+    that is not metric is sent as `depth/relative` (0..1, larger is farther) and colours, never as metres or points; a
+    frame without a calibrated camera gets no `depth/camera_info` and no `points`.
     """
     outputs = _Outputs(perceived, get_message, pack)
     makers = (*outputs.depth(), *outputs.normals(), *outputs.labels("semantic"), *outputs.labels("referring"),
@@ -164,6 +168,8 @@ class _Outputs:
                 yield "depth/image", lambda: self.image(result.depth, "32FC1")
                 if self.camera:
                     yield "depth/camera_info", lambda: self.camera_info(self.camera)
+            else:
+                yield "depth/relative", lambda: self.image(result.depth, "32FC1")
             yield "depth/color", lambda: self.image(self.color("depth"), "rgb8")
             yield "depth/confidence", lambda: self.image(result.confidence, "32FC1")
 
@@ -179,6 +185,7 @@ class _Outputs:
             yield f"{task}/label_info", lambda: self.label_info(result.names)
             yield f"{task}/image", lambda: self.image(result.labels, "mono8")
             yield f"{task}/color", lambda: self.image(self.color(task), "rgb8")
+            yield f"{task}/confidence", lambda: self.image(result.confidence, "32FC1")
 
     def instances(self) -> _Makers:
         if "instance" in self.asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import sys
 import threading
 import time
@@ -36,12 +37,14 @@ from vbanana_ros.errors import InputError, RequestError, VBananaError, one_line
 from vbanana_ros.feed import Feed
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.speed import Speed
 from vbanana_ros.health import Health
 from vbanana_ros.mailbox import Mailbox
 from vbanana_ros.memory import keep_freed_memory
 from vbanana_ros.messages import (
     CLOUD_TASKS,
     LATCHED,
+    RELATIVE,
     TOPICS,
     check_whole,
     decode_image,
@@ -59,6 +62,7 @@ from vbanana_ros.params import DESCRIPTIONS, FIXED, NODE, RANGES, Live, Params, 
 from vbanana_ros.perception import Frame, Perceived, Perception
 from vbanana_ros.schedule import Schedule
 from vbanana_ros.srv import SetPrompt
+from vbanana_ros.steady import Steady
 from vbanana_ros.tasks import TASKS, Request
 
 try:
@@ -104,10 +108,10 @@ class PerceptionNode(LifecycleNode):
 
     Images are answered in a thread of their own, those of several cameras together where the generator can; the
     executor only moves messages. Of each camera the newest image waits, older ones are dropped and counted.
-    load: (model, device) -> generator.
+    load: (model, device, speed) -> generator.
     """
 
-    def __init__(self, load: Callable[[str, str], Generator] = load_generator, **kwargs: Any) -> None:
+    def __init__(self, load: Callable[[str, str, Speed], Generator] = load_generator, **kwargs: Any) -> None:
         super().__init__(NODE, **kwargs)
         self._load = load
         self._declare()
@@ -119,7 +123,7 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._mailbox: Mailbox | None = None
         self._worker: threading.Thread | None = None
-        self._schedule = Schedule()
+        self._schedule, self._steady = Schedule(), Steady()
         self._told: dict[tuple[str, str], tuple[str, ...]] = {}
         self._waiting: dict[str, list[Any]] = {}
         self._images = MutuallyExclusiveCallbackGroup()
@@ -167,8 +171,8 @@ class PerceptionNode(LifecycleNode):
         """Ask what these parameters say from the next frame on; raises RequestError, and then nothing changes."""
         params, own = with_values(Params(), values), live(values)
         requests = params.requests()
-        if self.perception and tuple(requests) != self.perception.requests:
-            self.perception.ask(requests)
+        if self.perception and (tuple(requests), params.votes) != (self.perception.requests, self.perception.votes):
+            self.perception.ask(requests, params.votes)
         self._values, self.params, self.live = values, params, own
 
     # The life cycle
@@ -222,15 +226,20 @@ class PerceptionNode(LifecycleNode):
     def _configure(self) -> None:
         self._use(self._values)
         requests = self.params.requests()
-        generator = self._load(self.params.model, self.params.device)
-        perception = Perception(generator, requests, self.params.seed, self.params.steps)
-        generator.warm_up([(480, 640)], [len(requests)])
+        generator = self._load(self.params.model, self.params.device, self.params.speed())
+        perception = Perception(generator, requests, self.params.seed, self.params.steps, self.params.votes)
+        # Fewer prompts are asked where fewer topics are read, and each number of them is compiled for.
+        batches = range(1, len(perception.prompts) + 1) if self.params.compile != "none" else [len(perception.prompts)]
+        generator.warm_up([(480, 640)], batches)
         for name in self.live.cameras or ("",):
             self._outputs[name] = {topic: self._output(f"~/{name}/{topic}" if name else f"~/{topic}", topic)
                                    for topic in TOPICS}
         self.perception = perception
         self.health.state = "inactive"
         self.get_logger().info(f"{generator.name} is ready for {', '.join(self.params.tasks)}")
+        if not perception.metric:
+            self.health.faults["depth"] = RELATIVE.format(generator.name)
+            self.get_logger().warning(self.health.faults["depth"])
 
     def _output(self, name: str, topic: str) -> Any:
         qos = _LATCHED() if topic in LATCHED else _INFOS() if topic == "result_info" else _OUTPUT()
@@ -242,7 +251,7 @@ class PerceptionNode(LifecycleNode):
     def _activate(self) -> None:
         self._mailbox = Mailbox(self._look)
         self.health.dropped, self.health.last_frame = self._mailbox.dropped, time.monotonic()
-        self._schedule, self._told = Schedule(), {}
+        self._schedule, self._steady, self._told = Schedule(), Steady(), {}
         decode = image_decoder()
         compressed = self.live.image_transport == "compressed"
         for name in self._outputs:
@@ -290,6 +299,7 @@ class PerceptionNode(LifecycleNode):
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
         self.perception = None
+        self.health.faults.pop("depth", None)
         self.health.state = "unconfigured"
         gc.collect()
         if torch.cuda.is_available():
@@ -317,7 +327,8 @@ class PerceptionNode(LifecycleNode):
             result = self.set_parameters_atomically([_parameter(name, value) for name, value in values.items()])
             if not result.successful:
                 raise RequestError(result.reason)
-        return "; ".join(TASKS[r.task].prompt(r) for r in self.params.requests() if r.task == prompt.task)
+        tasks = self.perception.tasks if self.perception else TASKS
+        return "; ".join(tasks[r.task].prompt(r) for r in self.params.requests() if r.task == prompt.task)
 
     def _on_set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Whether frames are looked at; queries are answered either way."""
@@ -423,6 +434,7 @@ class PerceptionNode(LifecycleNode):
     def _publish(self, look: _Look, perceived: Perceived) -> None:
         age, params = self._age(perceived), look.params
         start = time.perf_counter()
+        perceived = self._steady(perceived, params.depth_smoothing, look.name)
         for topic, message in messages(
                 perceived, get_message, pack_array, look.read, stride=params.stride, min_range=params.min_range,
                 max_range=params.max_range, cloud_tasks=look.asked.intersection(CLOUD_TASKS), age=age,
@@ -470,6 +482,8 @@ class PerceptionNode(LifecycleNode):
 
     def _result(self, task: str, perceived: Perceived) -> Any:
         params, result = self.params, Query.Result(success=True)
+        if task == "depth" and not self.perception.metric:
+            result.message = RELATIVE.format(perceived.model)
         wanted = {"result_info", "points", *(f"{task}/{field}" for field in _ANSWERS)}
         for topic, message in messages(
                 perceived, get_message, pack_array, wanted, stride=params.stride, min_range=params.min_range,
@@ -575,6 +589,21 @@ def image_decoder() -> Callable[[Any], np.ndarray]:
     return decode
 
 
+class _Said(logging.Handler):
+    """How a model is run, and where memory ran out, in the node's own log."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Two calls: a logger of rclpy keeps the severity of each place that calls it.
+        if record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is told to stop; with `autostart`, configured and active. 2 for a bad parameter file."""
     keep_freed_memory()
@@ -584,6 +613,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except ParameterException as error:
         print(f"{NODE}: {one_line(error)}", file=sys.stderr)
         return 2
+    said = logging.getLogger("vbanana_ros.generators")
+    said.handlers = [_Said(node.get_logger())]
+    said.setLevel(logging.INFO)
     executor = MultiThreadedExecutor(2)
     executor.add_node(node)
     try:

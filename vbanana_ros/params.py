@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from vbanana_ros.errors import RequestError
+from vbanana_ros.generators.speed import Speed
 from vbanana_ros.tasks import TASKS, Request, make_request
 
 NODE = "perception_node"
@@ -33,7 +34,9 @@ class Params:
 
     tasks: what is asked of every frame. semantic, instance, referring: their words and colours.
     picture: the text of task `picture`. model: a shipped model's name or a directory. device: auto, cpu, cuda.
-    steps: denoising steps, 0 for the model's own. min_range, max_range: metres, of the cloud; stride: pixels.
+    steps: denoising steps, 0 for the model's own. votes: legends under which a semantic or referring request is asked.
+    depth_smoothing (`depth.smoothing`): seconds, see `steady`; 0 for none. min_range, max_range: metres, of the cloud;
+    stride: pixels. dtype to max_area: see `generators.speed.Speed`.
     """
 
     model: str = "nano"
@@ -45,9 +48,22 @@ class Params:
     instance: Legend = field(default_factory=lambda: Legend(("chair",)))
     referring: Legend = field(default_factory=lambda: Legend(("the nearest chair",)))
     picture: str = ""
+    votes: int = 1
+    depth_smoothing: float = 0.0
     min_range: float = 0.1
     max_range: float = 30.0
     stride: int = 2
+    dtype: str = "auto"
+    compile: str = "none"
+    quantize: str = "none"
+    attention: str = "auto"
+    offload: str = "auto"
+    max_sequence_length: int = 0
+    max_area: int = 0
+
+    def speed(self) -> Speed:
+        """How the model is run; raises RequestError for an unknown word."""
+        return Speed(**{f.name: getattr(self, f.name) for f in fields(Speed)})
 
     def requests(self) -> list[Request]:
         """What every frame is asked, colours parsed and checked; raises RequestError."""
@@ -109,7 +125,7 @@ def with_values(params: Params, values: Mapping[str, Any], source: str = "parame
     for name, value in values.items():
         head, _, tail = name.partition(".")
         if name in _PLAIN:
-            params = replace(params, **{name: _as(_PLAIN[name], value, name, source)})
+            params = replace(params, **{_field(name): _as(_PLAIN[name], value, name, source)})
         elif head in _WORDS and tail in _parts(head):
             part = "names" if tail == _WORDS[head] else tail
             kind = str if part == "background" else tuple
@@ -123,8 +139,12 @@ def with_values(params: Params, values: Mapping[str, Any], source: str = "parame
 
 def _in_range(params: Params, source: str) -> Params:
     for name in RANGES:
-        if hasattr(params, name):
-            _check_range(name, getattr(params, name), source)
+        if hasattr(params, _field(name)):
+            _check_range(name, getattr(params, _field(name)), source)
+    try:
+        params.speed()
+    except RequestError as error:
+        raise RequestError(f"{source}: {error}") from None
     if not params.max_range > params.min_range or math.isinf(params.min_range):
         raise RequestError(f"{source}: max_range must be above min_range ({params.min_range}), not {params.max_range}")
     return params
@@ -197,8 +217,13 @@ def defaults() -> dict[str, Any]:
     words = {f"{task}.{part}": getattr(getattr(params, task), "names" if part == word else part)
              for task, word in _WORDS.items() for part in _parts(task)}
     rates = {f"max_rate.{task}": rate for task, rate in own.max_rate.items()}
-    return ({name: getattr(params, name) for name in _PLAIN} | words | rates
+    return ({name: getattr(params, _field(name)) for name in _PLAIN} | words | rates
             | {name: getattr(own, name) for name in ("autostart", "cameras", "image_transport")})
+
+
+def _field(name: str) -> str:
+    """The field of Params that a parameter is, if it is one's alone."""
+    return name.replace(".", "_")
 
 
 def _parts(task: str) -> tuple[str, ...]:
@@ -207,7 +232,7 @@ def _parts(task: str) -> tuple[str, ...]:
 
 
 _WORDS = {"semantic": "classes", "instance": "classes", "referring": "expressions"}
-_PLAIN = {f.name: {"int": int, "float": float, "str": str}.get(f.type, tuple)
+_PLAIN = {f.name.replace("depth_", "depth."): {"int": int, "float": float, "str": str}.get(f.type, tuple)
           for f in fields(Params) if f.name not in _WORDS}
 # Every name that a parameter file may use.
 NAMES = (*_PLAIN, *(f"{task}.{part}" for task in _WORDS for part in _parts(task)))
@@ -216,10 +241,13 @@ NODE_ONLY = ("autostart", "cameras", "image_transport", "max_rate", "use_sim_tim
              "start_type_description_service")
 TRANSPORTS = ("raw", "compressed")
 # Least and most of each number, both allowed.
-RANGES = {"seed": (0, 2**63 - 1), "steps": (0, 1000), "stride": (1, 32), "min_range": (0, math.inf),
+RANGES = {"seed": (0, 2**63 - 1), "steps": (0, 1000), "stride": (1, 32), "votes": (1, 64),
+          "max_sequence_length": (0, 4096), "max_area": (0, 2**24),
+          "depth.smoothing": (0, 60), "min_range": (0, math.inf),
           "max_range": (0, math.inf), **{f"max_rate.{task}": (0, 1000) for task in TASKS}}
 # What the node says of each parameter. Those of FIXED are read in `configure` and cannot change after it.
-FIXED = ("model", "device", "seed", "steps", "autostart", "cameras", "image_transport")
+FIXED = ("model", "device", "seed", "steps", "autostart", "cameras", "image_transport",
+         *(f.name for f in fields(Speed)))
 DESCRIPTIONS = {
     "model": "A shipped model's name, or a model directory.",
     "device": "auto (a GPU where there is one), cpu, cuda or cuda:N.",
@@ -235,9 +263,18 @@ DESCRIPTIONS = {
     "referring.colors": "One an expression; empty: chosen for you.",
     "referring.background": "Colour of what is not meant; empty: chosen for you.",
     "picture": "What task picture paints or edits.",
+    "votes": "Legends under which each semantic and referring request is asked, the majority counts; 1: its own.",
+    "depth.smoothing": "Seconds, time constant of a low-pass of the scale of metric depth; 0: off.",
     "min_range": "Metres; nearer points of the cloud are NaN.",
     "max_range": "Metres; farther points of the cloud are NaN.",
     "stride": "Every n-th row and column in the cloud.",
+    "dtype": "auto, float32, bfloat16 or float16; auto: float32 on a CPU, bfloat16 on a GPU.",
+    "compile": "none, default, reduce-overhead or max-autotune, as of torch.compile; takes minutes at configure.",
+    "quantize": "none, float8 or int8, by torchao; evaluate the model anew with it.",
+    "attention": "auto, or a backend of diffusers, such as flash or _native_cudnn.",
+    "offload": "auto (by free GPU memory), none, text (the text encoder waits in CPU memory) or model (all parts do).",
+    "max_sequence_length": "Tokens of a prompt, shorter ones are padded to it; 0: the model's own.",
+    "max_area": "Pixels of a painted image, at most; 0: the model's own.",
     "autostart": "Configure and activate at start, without being told to.",
     "cameras": "Names; each camera's topics are in a namespace of its name. Empty: one camera, without.",
     "image_transport": "raw (topic image) or compressed (topic image/compressed).",

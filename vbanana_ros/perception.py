@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.results import Instances, Result
-from vbanana_ros.tasks import TASKS, Request
+from vbanana_ros.tasks import TASKS, Request, Task, dialect
 from vbanana_ros.tasks.instance import merge
+from vbanana_ros.votes import ballots, elect
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Frame:
 class Answer:
     """One request's result, on the frame's pixel grid, and how it came about.
 
-    painted: the generator's float32 RGB [h, w, 3] in 0..1, on the generator's grid.
+    painted: the generator's float32 RGB [h, w, 3] in 0..1, on the generator's grid. Of a request that was put to the
+    vote, prompt and painted are those of its own legend. task: what decoded it; None: the paper's task.
     """
 
     request: Request
     prompt: str
     result: Result
     painted: np.ndarray
+    task: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -80,28 +84,35 @@ class Perceived:
 class _Asked:
     """What is asked of every frame.
 
-    batches: of the requests that are painted together, their steps, their places in requests and embedded prompts.
+    ballots: the forms in which each request is asked, itself first; prompts: of all of them, one after the other.
+    batches: of the prompts that are painted together, their steps, their places in prompts and their embeddings.
     """
 
+    votes: int
     requests: tuple[Request, ...]
+    ballots: tuple[tuple[Request, ...], ...]
     prompts: tuple[str, ...]
     batches: tuple[tuple[int, list[int], Any], ...]
 
 
 class Perception:
-    """One generator that answers the same requests about frame after frame.
+    """One generator that answers the same requests about frame after frame, in its own dialect.
 
     Same frame, requests, model and seed: same bytes out. steps: of every task; None or 0: the model's own, which
-    are more for pictures than for measurements. Raises RequestError as `ask` does.
+    are more for pictures than for measurements. votes: legends under which a semantic or referring request is asked,
+    the majority being the answer and its share the confidence. Raises RequestError as `ask` does.
+
+    tasks: every task by name, as the generator's profile says that it speaks it.
     """
 
     def __init__(self, generator: Generator, requests: Sequence[Request], seed: int = 0,
-                 steps: int | None = None) -> None:
+                 steps: int | None = None, votes: int = 1) -> None:
         self.generator = generator
+        self.tasks: Mapping[str, Task] = dialect(getattr(generator, "profile", None))
         self.seed = seed
         self.steps = steps or generator.capabilities.steps
         self._picture_steps = steps or generator.capabilities.picture_steps
-        self.ask(requests)
+        self.ask(requests, votes)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -109,19 +120,29 @@ class Perception:
         return self._asked.requests
 
     @property
+    def metric(self) -> bool:
+        """Whether the model's depth is in metres."""
+        return self.tasks["depth"].metric
+
+    @property
+    def votes(self) -> int:
+        """Under how many legends a request that has one is asked, at most."""
+        return self._asked.votes
+
+    @property
     def prompts(self) -> tuple[str, ...]:
-        """The text of each request."""
+        """The text of each request; of one that is put to the vote, one for each legend."""
         return self._asked.prompts
 
-    def ask(self, requests: Sequence[Request]) -> None:
+    def ask(self, requests: Sequence[Request], votes: int = 1) -> None:
         """Change what is asked, from the next frame on; prompts are embedded once, here.
 
         Raises RequestError for no request, or a task that is unknown or not the model's; then nothing changes.
         """
         # One assignment, so that a frame in another thread sees all of the old or all of the new.
-        self._asked = self._prepared(requests)
+        self._asked = self._prepared(requests, votes)
 
-    def _prepared(self, requests: Sequence[Request]) -> _Asked:
+    def _prepared(self, requests: Sequence[Request], votes: int) -> _Asked:
         able = self.generator.capabilities.tasks or tuple(TASKS)
         if not requests:
             raise RequestError(f"nothing is asked; choose from {', '.join(able)}")
@@ -129,10 +150,12 @@ class Perception:
             if request.task not in TASKS or request.task not in able:
                 raise RequestError(f"model {self.generator.name!r} cannot do task {request.task!r}; "
                                    f"use one of {', '.join(able)}")
-        prompts = tuple(TASKS[r.task].prompt(r) for r in requests)
-        steps = [self._picture_steps if r.task == "picture" else self.steps for r in requests]
+        asked = tuple(tuple(ballots(request, votes)) for request in requests)
+        every = [ballot for own in asked for ballot in own]
+        prompts = tuple(self.tasks[r.task].prompt(r) for r in every)
+        steps = [self._picture_steps if r.task == "picture" else self.steps for r in every]
         places = {n: [i for i, own in enumerate(steps) if own == n] for n in sorted(set(steps))}
-        return _Asked(tuple(requests), prompts, tuple(
+        return _Asked(votes, tuple(requests), asked, prompts, tuple(
             (n, rows, self.generator.encode_prompts([prompts[i] for i in rows])) for n, rows in places.items()))
 
     def __call__(self, frame: Frame, requests: Sequence[Request] | None = None) -> Perceived:
@@ -149,7 +172,7 @@ class Perception:
 
         Answers are in the order of the frames; the timings of a frame are those of its batch, but for `decode`.
         """
-        asked = self._asked if requests is None else self._prepared(requests)
+        asked = self._asked if requests is None else self._prepared(requests, self._asked.votes)
         most = self.generator.capabilities.max_images
         sizes: dict[tuple[int, ...], list[int]] = {}
         for i, frame in enumerate(frames):
@@ -165,7 +188,7 @@ class Perception:
         single = len(frames) == 1
         images = self.generator.encode_image(frames[0].rgb if single else np.stack([f.rgb for f in frames]))
         encoded = time.perf_counter()
-        painted: dict[tuple[int, int], np.ndarray] = {}  # by frame and request
+        painted: dict[tuple[int, int], np.ndarray] = {}  # by frame and prompt
         for steps, rows, prompts in asked.batches:
             rgb = self.generator.generate(images, prompts, steps=steps, seed=self.seed)
             painted |= {(i, row): one for i, own in enumerate(rgb[None] if single else rgb)
@@ -174,13 +197,21 @@ class Perception:
         timings = {"encode": 1e3 * (encoded - start), "generate": 1e3 * (generated - encoded)}
         for i, frame in enumerate(frames):
             start = time.perf_counter()
-            pictures = [painted[i, j] for j in range(len(asked.requests))]
+            pictures = iter([(prompt, painted[i, j]) for j, prompt in enumerate(asked.prompts)])
             with _one_thread():
-                results = [TASKS[request.task].decode(picture, request).resize(*frame.rgb.shape[:2])
-                           for request, picture in zip(asked.requests, pictures, strict=True)]
-            answers = tuple(map(Answer, asked.requests, asked.prompts, results, pictures))
+                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame.rgb.shape[:2])
+                                for own in asked.ballots)
             yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
                             self.generator.name, self.generator.weights, self.seed, self.steps)
+
+    def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray]],
+                shape: tuple[int, int]) -> Answer:
+        """One request's answer from the prompts and pictures of all its ballots, on a grid of (height, width)."""
+        task = self.tasks[asked[0].task]
+        results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
+        result = elect(results) if len(results) > 1 else results[0]
+        prompt, picture = pictures[0]
+        return Answer(asked[0], prompt, result.resize(*shape), picture, task)
 
 
 @contextmanager

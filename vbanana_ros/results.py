@@ -37,16 +37,18 @@ def resize_nearest(array: Array, height: int, width: int) -> Array:
 
 @dataclass(frozen=True)
 class DepthMap:
-    """Metric distance from the camera plane (planar z, REP 118).
+    """Distance from the camera plane (planar z, REP 118): metric, or relative.
 
-    depth: float32 [H, W], metres; NaN invalid, +inf nothing in range (REP 117).
+    depth: float32 [H, W], metres; NaN invalid, +inf nothing in range (REP 117). Relative: 0..1, larger is farther.
     confidence: float32 [H, W], 0..1; 1 on a legal colour, 0 at the residual that makes a pixel invalid.
-    metric: False for a relative code, whose numbers are not metres.
+    metric: False for a relative code, whose numbers are not metres. inverse: then, whether they are an affine function
+        of inverse depth, and not of depth.
     """
 
     depth: Array
     confidence: Array
     metric: bool = True
+    inverse: bool = False
 
     def resize(self, height: int, width: int) -> DepthMap:
         """The same result on another grid, by nearest neighbour."""

@@ -9,28 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 
-from vbanana_ros.perception import Answer, Frame, Perceived, Perception
 from vbanana_ros.results import LabelMap
 from vbanana_ros.tasks import Request
 
 # The tasks whose requests have a legend to permute.
 VOTED = ("semantic", "referring")
-
-
-def vote(perception: Perception, frames: Sequence[Frame], requests: Sequence[Request], count: int,
-         seed: int = 0) -> list[Perceived]:
-    """As `Perception.together`, but requests of VOTED tasks are asked under `count` legends, all in one batch.
-
-    Each is answered by one LabelMap in its own colours, the majority's; prompt and painted are of its own legend.
-    Raises as `Perception.together`.
-    """
-    asked = [ballots(request, count, seed) for request in requests]
-    perceived = perception.together(frames, [ballot for own in asked for ballot in own])
-    return [replace(one, answers=_counted(one.answers, [len(own) for own in asked])) for one in perceived]
 
 
 def ballots(request: Request, count: int, seed: int = 0) -> list[Request]:
@@ -58,12 +44,3 @@ def elect(results: Sequence[LabelMap]) -> LabelMap:
         wins = votes > most
         labels[wins], most[wins] = label, votes[wins]
     return replace(results[0], labels=labels, confidence=(most / len(results)).astype(np.float32))
-
-
-def _counted(answers: Sequence[Answer], sizes: Sequence[int]) -> tuple[Answer, ...]:
-    """One answer for each request, of the answers to all its ballots."""
-    rest, counted = iter(answers), []
-    for size in sizes:
-        own = list(islice(rest, size))
-        counted.append(own[0] if size == 1 else replace(own[0], result=elect([a.result for a in own])))
-    return tuple(counted)

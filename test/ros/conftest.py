@@ -189,7 +189,7 @@ def make_robot(ros, oracle, truth):
         generator = generator or oracle(truth.pairs)
         values = PROMPTS | {name.replace("__", "."): value for name, value in parameters.items()}
         overrides = [Parameter(name, value=value) for name, value in values.items()]
-        node = PerceptionNode(load or (lambda model, device: generator), parameter_overrides=overrides)
+        node = PerceptionNode(load or (lambda *_: generator), parameter_overrides=overrides)
         executor = MultiThreadedExecutor(2)
         executor.add_node(node)
         robots.append(Robot(node, executor))

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,7 +16,10 @@ from std_srvs.srv import SetBool
 from vbanana_ros.msg import TaskPrompt
 
 from vbanana_ros.errors import ModelError
+from vbanana_ros.generators.profile import Profile
 from vbanana_ros.messages import TOPICS, stamp_of
+from vbanana_ros.tasks import TASKS
+from vbanana_ros.votes import ballots
 
 SECOND = 10**9
 SIZE = (48, 64)
@@ -38,7 +42,8 @@ def fields(cloud):
 
 def test_every_output_of_a_frame_has_its_stamp_frame_and_exact_values(make_robot, truth):
     robot = make_robot()
-    got = {topic: robot.read(topic, latched=topic.endswith("label_info")) for topic in TOPICS if "picture" not in topic}
+    got = {topic: robot.read(topic, latched=topic.endswith("label_info")) for topic in TOPICS
+           if topic not in ("picture/image", "depth/relative")}
     want = {t: [1.5] if "label_info" in t else [1.5, 2.5, 3.5] for t in got}
     want["result_info"] = [second for second in (1.5, 2.5, 3.5) for _ in range(5)]
     for second in (1.5, 2.5, 3.5):
@@ -136,6 +141,67 @@ def test_a_prompt_that_is_refused_says_why_and_changes_nothing(make_robot, words
     reply = robot.set_prompt(**words)
     assert not reply.success and said in reply.message
     assert robot.node.perception.requests == before
+
+
+def test_votes_change_at_run_time_and_their_agreement_is_the_confidence(make_robot, oracle, truth):
+    """A generator that errs under the second legend, in one half of the picture."""
+    own, other = ballots(truth.pairs[2][0], 2)
+    wrong = np.where(np.arange(64) < 32, truth.labels, 1 - truth.labels).astype(np.uint8)
+    generator = oracle([*truth.pairs, (other, replace(truth.pairs[2][1], colors=other.colors, labels=wrong))])
+    robot = make_robot(generator=generator, tasks=["depth", "semantic"])
+    labels, sure, depth = (robot.read(t) for t in ("semantic/image", "semantic/confidence", "depth/image"))
+    robot.look(1)
+    robot.until(lambda: labels and sure and depth)
+    assert (pixels(sure[0], np.float32) == 1).all()
+    assert robot.node.set_parameters([Parameter("votes", value=2)])[0].successful
+    assert not robot.node.set_parameters([Parameter("votes", value=0)])[0].successful
+    robot.look(2)
+    robot.until(lambda: len(labels) == 2 and len(sure) == 2 and len(depth) == 2)
+    assert generator.calls[-1] == ("generate", 3, 1)  # both legends and depth in one batch
+    np.testing.assert_array_equal(pixels(labels[1], np.uint8), truth.labels)
+    np.testing.assert_array_equal(pixels(sure[1], np.float32), np.where(np.arange(64) < 32, 1, 0.5) * np.ones((48, 1)))
+    assert robot.node.perception.requests[1] == own
+
+
+def test_smoothing_steadies_the_scale_of_each_camera_and_can_be_switched_off(make_robot, oracle, truth):
+    robot = make_robot(cameras=["front", "rear"], tasks=["depth"], depth__smoothing=1.0)
+    request, result = truth.pairs[0]
+    got = {name: robot.read(f"{name}/depth/image") for name in ("front", "rear")}
+    for i, scale in enumerate((1.0, 1.05, 1.05)):
+        depth = replace(result, depth=result.depth * np.float32(scale))
+        robot.generator.painted[TASKS["depth"].prompt(request)] = TASKS["depth"].encode(depth, request)
+        if i == 2:
+            assert robot.node.set_parameters([Parameter("depth.smoothing", value=0.0)])[0].successful
+        for name in ("front", "rear"):
+            robot.look(1 + i / 10, f"{name}/")
+            robot.until(lambda name=name, i=i: len(got[name]) == i + 1)
+    near = np.isfinite(truth.depth)
+    for messages in got.values():
+        scales = [np.median(pixels(m, np.float32)[near] / truth.depth[near]) for m in messages]
+        # The second is let through by 1 - exp(-0.2) of its change.
+        assert np.log(scales) == pytest.approx([0, np.log(1.05) * (1 - np.exp(-0.2)), np.log(1.05)], abs=1e-3)
+
+
+def test_relative_depth_is_never_metres(make_robot, oracle, truth):
+    """Its own topic and colours; no depth/image, no points, and one line that says why."""
+    profile = Profile("banana", "flux2", tuple(TASKS), "Apache-2.0", 1 << 20, depth_code="inverse-gray")
+    robot = make_robot(generator=oracle(truth.pairs, profile=profile), tasks=["depth"])
+    topics = ("depth/relative", "depth/color", "depth/confidence", "depth/image", "depth/camera_info", "points")
+    got = {topic: robot.read(topic) for topic in topics}
+    for second in (1, 2):
+        robot.look(second)
+        robot.until(lambda second=second: all(len(got[t]) == second for t in topics[:3]))
+    time.sleep(0.2)  # for what should not come
+    assert not any(got[t] for t in topics[3:])
+    shown = pixels(got["depth/relative"][0], np.float32)
+    known = np.isfinite(truth.depth)
+    assert got["depth/relative"][0].encoding == "32FC1" and 0 <= shown.min() and shown.max() <= 1
+    order = np.argsort(truth.depth[known])
+    assert (np.diff(shown[known][order]) >= -1e-6).all()
+    assert "model 'oracle' paints relative depth" in robot.node.health.faults["depth"]
+    robot.node.trigger_deactivate()
+    robot.node.trigger_cleanup()
+    assert "depth" not in robot.node.health.faults
 
 
 def test_a_prompt_by_topic(make_robot):
@@ -265,7 +331,7 @@ def test_qos_can_be_overridden(make_robot):
 def test_the_life_cycle_goes_round_and_gives_the_memory_back(make_robot, oracle, truth):
     loaded = []
 
-    def load(model, device):
+    def load(model, device, speed):
         generator = oracle(truth.pairs)
         loaded.append(weakref.ref(generator))
         return generator
@@ -289,7 +355,7 @@ def test_the_life_cycle_goes_round_and_gives_the_memory_back(make_robot, oracle,
 
 
 def test_a_model_that_is_missing_fails_with_the_reason_and_can_be_mended(make_robot, oracle, truth):
-    def load(model, device):
+    def load(model, device, speed):
         if model == "gone":
             raise ModelError("no model 'gone'; name another")
         return oracle(truth.pairs)
@@ -315,7 +381,7 @@ def test_diagnostics_come_without_diagnostic_updater_too(make_robot, monkeypatch
 def test_a_defect_in_configure_is_an_error_that_can_be_recovered_from(make_robot, oracle, truth):
     faults = [RuntimeError("a defect")]
 
-    def load(model, device):
+    def load(model, device, speed):
         if faults:
             raise faults.pop()
         return oracle(truth.pairs)

@@ -30,6 +30,8 @@ from vbanana_ros.results import (
     Result,
     resize_nearest,
 )
+from vbanana_ros.tasks import TASKS
+from vbanana_ros.tasks.depth import Depth
 
 _HERE = Path(__file__).resolve().parent
 _WIDEST = 640  # pixels of a picture in the page
@@ -194,7 +196,8 @@ def decoded_figure(result: Result, caption: str, widest: int = _WIDEST) -> str:
 def painted_figure(answer: Answer, of: str = "", widest: int = _WIDEST) -> str:
     """An answer as it was painted; of: what, HTML."""
     height, width = answer.painted.shape[:2]
-    key = _bar(keys.painted_bar()) if isinstance(answer.result, DepthMap) and answer.result.metric else ""
+    hilbert = isinstance(answer.task or TASKS[answer.request.task], Depth) and answer.result.metric
+    key = _bar(keys.painted_bar()) if hilbert else ""
     return figure(to_bytes(answer.painted), f"painted{of} <small>{width} × {height}</small>", key, widest=widest)
 
 
