@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,11 +94,12 @@ class Layout:
         return not any(np.all(low - gap < t.high) and np.all(high + gap > t.low)
                        for t in self.things if t is not support and t.info.class_name != "rug")
 
-    def put(self, name: str, parts: list[Part], size_word: str, position: np.ndarray, yaw: float) -> Placed:
-        """Add a thing at a pose."""
+    def put(self, name: str, parts: list[Part], size_word: str, position: np.ndarray, yaw: float,
+            colours: Sequence[str] = tuple(COLOURS)) -> Placed:
+        """Add a thing at a pose, of one of the colours; plants are green."""
         parts = [p.moved(np.asarray(position, float), turn(yaw)) for p in parts]
         low, high = bounds(parts)
-        colour = "green" if name == "plant" else str(self.rng.choice(list(COLOURS)))
+        colour = "green" if name == "plant" else str(self.rng.choice(list(colours)))
         info = SimObject(len(self.things), name, colour, size_word, (low + high) / 2, high - low)
         self.things.append(Placed(info, parts))
         return self.things[-1]

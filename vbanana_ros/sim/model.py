@@ -8,7 +8,7 @@ import numpy as np
 from .furniture import STUFF
 from .layout import Layout, Placed
 from .lights import add_lights
-from .looks import FLOORS, PATTERNS, TEXTURE_SIZE, WALLS, palette, texture
+from .looks import FLOORS, PATTERNS, WALLS, palette, texture
 from .parts import Part
 
 OBJECT_TEXTURES = 6
@@ -21,13 +21,7 @@ GEOM_TYPES = {"box": mujoco.mjtGeom.mjGEOM_BOX, "sphere": mujoco.mjtGeom.mjGEOM_
 
 def build_model(layout: Layout, slabs: list[tuple[str, Part]], rng: np.random.Generator) -> mujoco.MjModel:
     """Compile the model: slabs first, then the things' parts, all fixed to the world and without contacts."""
-    spec = mujoco.MjSpec()
-    visual = spec.visual
-    visual.quality.shadowsize, visual.quality.offsamples = 512, 0
-    visual.quality.numquads, visual.quality.numslices, visual.quality.numstacks = 8, 36, 18
-    spec.stat.extent = 1.0  # clip planes are given in units of the extent
-    spec.stat.center = [0, 0, 1.0]
-    visual.map.znear, visual.map.zfar = NEAR, FAR
+    spec = empty_world()
     add_sky(spec, rng)
     add_materials(spec, rng)
     add_lights(spec, layout, rng)
@@ -36,6 +30,18 @@ def build_model(layout: Layout, slabs: list[tuple[str, Part]], rng: np.random.Ge
     for thing in layout.things:
         add_thing(spec, thing, rng)
     return spec.compile()
+
+
+def empty_world(far: float = FAR) -> mujoco.MjSpec:
+    """Nothing yet, to be seen from NEAR to far metres."""
+    spec = mujoco.MjSpec()
+    visual = spec.visual
+    visual.quality.shadowsize, visual.quality.offsamples = 512, 0
+    visual.quality.numquads, visual.quality.numslices, visual.quality.numstacks = 8, 36, 18
+    spec.stat.extent = 1.0  # clip planes are given in units of the extent
+    spec.stat.center = [0, 0, 1.0]
+    visual.map.znear, visual.map.zfar = NEAR, far
+    return spec
 
 
 def add_thing(spec: mujoco.MjSpec, thing: Placed, rng: np.random.Generator) -> None:
@@ -90,8 +96,8 @@ def stuff_colour(name: str, rng: np.random.Generator) -> np.ndarray:
 
 def add_material(spec: mujoco.MjSpec, name: str, image: np.ndarray, kind: mujoco.mjtTexture,
                  rng: np.random.Generator) -> None:
-    """Add a texture uint8 [h, TEXTURE_SIZE, 3] and a material that wears it."""
-    made = spec.add_texture(name=name, type=kind, width=TEXTURE_SIZE, height=image.shape[0], nchannel=3)
+    """Add a texture uint8 [h, w, 3] and a material that wears it."""
+    made = spec.add_texture(name=name, type=kind, width=image.shape[1], height=image.shape[0], nchannel=3)
     made.data = image.tobytes()
     flat = kind == mujoco.mjtTexture.mjTEXTURE_2D
     repeat = rng.uniform(0.5, 1.8) if flat else 1.0

@@ -9,9 +9,10 @@ import cv2
 import mujoco
 import numpy as np
 
+from .furniture import CLASSES
 from .gl import open_gl
 from .layout import SimObject
-from .model import FAR, NEAR
+from .model import NEAR
 from .scene import STUFF_ID, Camera, Scene
 from .solids import enter
 
@@ -25,10 +26,11 @@ class SimFrame:
 
     rgb: uint8 [H, W, 3]. depth: float32 [H, W], metres along the optical axis, exact; +inf where nothing is.
     normals: float32 [H, W, 3], exact, unit, toward the camera; NaN where nothing is.
-    classes: uint8 [H, W], index in CLASSES, 255 where nothing is.
+    classes: uint8 [H, W], index in names, 255 where nothing is.
     instances: uint16 [H, W], object id; 65535 for floor, wall, ceiling and nothing.
     objects: all objects of the scene, seen or not; objects[i].id == i.
     K: float64 [3, 3], pixels; a pixel's centre has integer coordinates. camera: the pose in the world.
+    names: of the classes; those of CLASSES come first.
     """
 
     rgb: np.ndarray
@@ -39,6 +41,7 @@ class SimFrame:
     objects: list[SimObject]
     K: np.ndarray
     camera: Camera
+    names: tuple[str, ...] = CLASSES
 
 
 class Renderer:
@@ -68,7 +71,7 @@ class Renderer:
         return SimFrame(rgb=smooth_edges(rgb, geoms), depth=depth, normals=normals,
                         classes=np.where(seen, scene.geom_class[geoms], NO_CLASS).astype(np.uint8),
                         instances=np.where(seen, scene.geom_object[geoms], STUFF_ID).astype(np.uint16),
-                        objects=scene.objects, K=K, camera=camera)
+                        objects=scene.objects, K=K, camera=camera, names=scene.names)
 
     def close(self) -> None:
         """Give the GL context back; the renderer cannot be used afterwards."""
@@ -99,12 +102,13 @@ class Renderer:
 
     def _aim(self, camera: Camera) -> None:
         """Put the drawing camera, and the light that it carries, at a pose."""
+        far = self._scene.model.vis.map.zfar * self._scene.model.stat.extent
         half = NEAR * np.tan(np.radians(camera.fovy) / 2)
         for eye in self._view.camera:
             eye.pos, eye.forward, eye.up = camera.position, camera.axes[:, 2], -camera.axes[:, 1]
             eye.frustum_bottom, eye.frustum_top = -half, half
             eye.frustum_center, eye.frustum_width = 0, half * self.width / self.height
-            eye.frustum_near, eye.frustum_far = NEAR, FAR
+            eye.frustum_near, eye.frustum_far = NEAR, far
         for light in self._view.lights[:self._view.nlight]:
             if light.headlight:
                 light.pos, light.dir = camera.position, camera.axes[:, 2]

@@ -48,7 +48,7 @@ class Scene:
     """A scene: its model and what each of the model's geoms is.
 
     kind: "room" or "table". fovy: vertical field of view of its cameras, degrees, 42..52.
-    geom_class: uint8 [ngeom], index in CLASSES; geom_object: uint16 [ngeom], object id or 65535 for
+    geom_class: uint8 [ngeom], index in names; geom_object: uint16 [ngeom], object id or 65535 for
     floor, walls and ceiling. focus: float64 [n, 3], world points worth looking at.
     """
 
@@ -61,6 +61,7 @@ class Scene:
     geom_class: np.ndarray
     geom_object: np.ndarray
     focus: np.ndarray
+    names: tuple[str, ...] = CLASSES
 
     @cached_property
     def data(self) -> mujoco.MjData:
