@@ -85,6 +85,14 @@ def test_alignment_by_hand():
     assert fitted == pytest.approx(np.array([[0.5, 3, 5.5, NAN, INF, 10.5]]), nan_ok=True)
 
 
+def test_inverse_depth_is_aligned_as_inverse_depth():
+    truth = row(1, 2, 4, 8, INF)
+    shown = 1 - (1 / truth - 0.1) / 2  # larger is farther
+    assert aligned(shown, truth, inverse=True)[0, :4] == pytest.approx(truth[0, :4], rel=1e-6)
+    assert aligned(shown, truth, inverse=True)[0, 4] == pytest.approx(8)  # as far as the farthest that is known
+    assert np.isnan(aligned(row(NAN, 0.5, 1), row(1, 2, 4), inverse=True)[0, 0])
+
+
 def test_alignment_of_little():
     assert aligned(row(7, 7), row(1, 3)) == pytest.approx(np.array([[2, 2]]))  # no spread: the mean
     assert np.isnan(aligned(row(NAN, NAN), row(1, 3))).all()

@@ -76,6 +76,25 @@ def test_what_is_not_known_is_not_asked():
     assert list(questions(only)) == [("depth", ())]
 
 
+def test_what_is_unknown_of_an_expression_is_not_judged(oracle):
+    record = Record(RGB, "u", expressions=(Expression("the cup", LEFT, VOID),))
+    question, = case_of(record, np.random.default_rng(0)).questions
+    assert (question.known == ~VOID).all() and (question.truth.labels[LEFT] == 0).all()
+    spoilt = case_of(record, np.random.default_rng(0)).questions[0]
+    spoilt.truth.labels[VOID] = 0
+    generator = oracle([(spoilt.request, spoilt.truth)])
+    value = evaluate(Exam(generator), [case_of(record, np.random.default_rng(0))]).value()
+    assert value["referring"] == {"ciou": 1, "giou": 1}
+
+
+def test_a_picture_that_nobody_labelled_is_a_record():
+    sure, nothing = np.ones((H, W), np.float32), np.full((H, W), 255, np.uint8)
+    for names in ((), NAMES):
+        assert list(questions(Record(RGB, "n", sure, labels=nothing, names=names))) == [("depth", ())]
+    with pytest.raises(InputError, match="beyond the 0 classes"):
+        Record(RGB, "n", sure, labels=np.zeros((H, W), np.uint8))
+
+
 def test_a_record_that_says_nothing_is_named():
     with pytest.raises(InputError, match="e.png: nothing is known"):
         case_of(Record(RGB, "e.png"), np.random.default_rng(0))

@@ -25,8 +25,9 @@ from vbanana_ros.evaluation.store import Store
 from vbanana_ros.evaluation.suite import labelled
 from vbanana_ros.evaluation.table import markdown, write_json
 from vbanana_ros.generators.base import Capabilities
+from vbanana_ros.generators.profile import Profile
 from vbanana_ros.results import UNLABELED_16, DepthMap, Detection, Instances, NormalMap, Result
-from vbanana_ros.tasks import TASKS, make_request
+from vbanana_ros.tasks import TASKS, dialect, make_request
 from vbanana_ros.tasks.instance import place_color
 from vbanana_ros.tuning.sets.voc import NAMES as VOC_NAMES
 from vbanana_ros.votes import ballots
@@ -140,6 +141,30 @@ def test_relative_depth_is_aligned_and_metric_depth_where_asked():
     value = evaluate(Exam(Oracle([case], spoil), align=True), [case]).value()
     assert value["depth"]["delta1"] == 0 and value["depth_aligned"]["delta1"] == 1
     assert "| depth, aligned | delta1 ↑" in markdown({"sim": scores}, "")
+
+
+def test_a_model_of_another_dialect_is_asked_and_judged_in_it():
+    """Inverse depth in grey, normals with x the other way, instances on black: painted as the profile says, perfect."""
+    case = a_case()
+    profile = Profile("banana", "flux2", tuple(TASKS), "Apache-2.0", 1 << 20, depth_code="inverse-gray",
+                      normals_axes="+x+y+z", instance_background="black", prompts={"depth": "Depth, near is bright."})
+    scores = evaluate(Exam(Foreign(case, profile)), [case])
+    check_perfect(scores)
+    assert "depth" not in scores.value() and scores.asked["depth_aligned"] == 1
+    assert scores.value()["depth_aligned"] == pytest.approx({"delta1": 1, "absrel": 0, "coverage": 1}, abs=1e-4)
+
+
+class Foreign(Oracle):
+    """Paints the truth in the dialect of a profile."""
+
+    def __init__(self, case: Case, profile: Profile) -> None:
+        super().__init__([case])
+        self.profile, self.tasks = profile, dialect(profile)
+        self.questions = {self.tasks[q.request.task].prompt(q.request): q for q in case.questions}
+
+    def generate(self, image: bytes, prompts: Sequence[str], steps: int = 1, seed: int = 0) -> np.ndarray:
+        asked = [self.questions[prompt] for prompt in prompts]
+        return np.stack([self.tasks[q.request.task].encode(q.truth, q.request) for q in asked])
 
 
 def test_normals_tilted():

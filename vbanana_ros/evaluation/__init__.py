@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,17 @@ from vbanana_ros.evaluation.records import record_suite
 from vbanana_ros.evaluation.scores import Scores
 from vbanana_ros.evaluation.store import Store, claim
 from vbanana_ros.evaluation.suite import Case, Question, Suite
-from vbanana_ros.evaluation.table import markdown, write_json
+from vbanana_ros.evaluation.table import markdown, markdown_table, write_json
+from vbanana_ros.files import write_bytes
+from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
+from vbanana_ros.perception import Perception
+from vbanana_ros.tasks import make_request
 
 __all__ = ["Case", "Exam", "Question", "Scores", "Suite", "evaluate", "run"]
 
 DATA = Path("../shared/data")
-OWN_SUITES = ("sim", "real", "all")
+OWN_SUITES = ("sim", "real", "all", "steady", "pictures")
 
 
 def run(model: str = "nano", suite: str = "all", data: Path | None = None, split: str = "val",
@@ -35,21 +41,25 @@ def run(model: str = "nano", suite: str = "all", data: Path | None = None, split
         json_path: Path | None = None, html_path: Path | None = None, device: str = "auto") -> None:
     """`vbanana evaluate`: print the figures of a model as Markdown, and write them as JSON and as a page if asked.
 
-    suite: `sim`, `real` (samples in the folder data, `../shared/data` where None), `all` (both), or a public set in
-    the folder data, of which `split` is asked. count: simulated scenes (None: 500), or records of a set, spread evenly
-    (None: all). batch, votes, align: see Exam. out: a folder that keeps the results of each frame, so that the same
-    command goes on where it was killed. Raises ModelError, InputError and SimError.
+    suite: `sim`, `real` (samples in the folder data, `../shared/data` where None), `all` (both), `steady` (depth along
+    a camera's way, see `evaluation.steady`), `pictures` (painted from text, see `evaluation.pictures`), or a public set
+    in the folder data, of which `split` is asked. count: simulated scenes (None: 500; of `steady` 2), prompts of
+    `pictures` (None: 100), or records of a set, spread evenly (None: all). batch, votes, align: see Exam. out: a folder
+    that keeps the results of each frame, so that the same command goes on where it was killed; of `steady` nothing is
+    kept. Raises ModelError, InputError and SimError.
     """
     _check(suite, data)
     generator = load_generator(model, device)
     exam = Exam(generator, batch, votes, align)
     asked = {"suite": suite, "data": data and str(data), "split": split, "count": count, "votes": votes, "align": align}
     about = {"model": generator.name, "weights": generator.weights, **asked, "version": __version__}
+    if suite == "steady":
+        return _steady(generator, count, json_path, about | {"command": _command(model, **asked)})
     if out is not None:
         claim(out, about)
     page, totals = Page() if html_path else None, {}
     with _progress() as progress:
-        for one in _suites(suite, data, split, count, progress.console):
+        for one in _suites(suite, data, split, count, generator, progress.console):
             totals[one.name], ranking = _total(exam, one, out and Store(out / one.name), progress)
             if page is not None:
                 page.add(one, exam, ranking)
@@ -90,12 +100,15 @@ def _check(suite: str, data: Path | None) -> None:
         raise InputError(f"no folder {str(data)!r} of real frames; check the path")
 
 
-def _suites(suite: str, data: Path | None, split: str, count: int | None, console: Console) -> Iterator[Suite]:
+def _suites(suite: str, data: Path | None, split: str, count: int | None, generator: Generator,
+            console: Console) -> Iterator[Suite]:
     """The suites of a name; what is left out is said on the console."""
     if suite not in OWN_SUITES:
         yield record_suite(suite, data, split, count)
     if suite in ("sim", "all"):
         yield from _sim(count)
+    if suite == "pictures":
+        yield from _pictures(generator, count)
     if suite in ("real", "all"):
         folder = data or DATA
         if not folder.is_dir():
@@ -109,13 +122,48 @@ def _suites(suite: str, data: Path | None, split: str, count: int | None, consol
 
 
 def _sim(count: int | None) -> Iterator[Suite]:
-    try:
-        from vbanana_ros.evaluation.sim import SCENES, SimCases
-        from vbanana_ros.sim import Renderer
-    except ModuleNotFoundError as error:
-        raise SimError(f"simulated scenes need the module {error.name!r}: pip install 'vbanana_ros[sim]'") from None
+    _need_sim()
+    from vbanana_ros.evaluation.sim import SCENES, SimCases
+    from vbanana_ros.sim import Renderer
+
     with Renderer(640, 480) as renderer:
         yield Suite("sim", SimCases(renderer, count or SCENES))
+
+
+def _pictures(generator: Generator, count: int | None) -> Iterator[Suite]:
+    _need_sim()
+    from vbanana_ros.evaluation.pictures import PROMPTS, PictureCases
+
+    yield Suite("pictures", PictureCases(generator, count or PROMPTS))
+
+
+def _need_sim() -> None:
+    try:
+        import vbanana_ros.sim  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise SimError(f"simulated scenes need the module {error.name!r}: pip install 'vbanana_ros[sim]'") from None
+
+
+def _steady(generator: Generator, count: int | None, json_path: Path | None, about: Mapping[str, Any]) -> None:
+    """The `steady` suite, printed and written."""
+    _need_sim()
+    from vbanana_ros.evaluation.sim import FIRST_SEED
+    from vbanana_ros.evaluation.steady import FPS, HEAD, SCENES, SIZE, rows, steadiness
+    from vbanana_ros.sim.camera import PERIOD, SimCamera
+
+    perception, around = Perception(generator, [make_request("depth")]), round(PERIOD * FPS)
+    if not perception.metric:
+        raise InputError(f"model {generator.name!r} paints relative depth, which is not smoothed; name a metric model")
+    camera, total = SimCamera(FIRST_SEED, *SIZE, FPS), (count or SCENES) * around
+    with _progress() as progress:
+        frames = progress.track(islice(camera, total), total=total, description="steady")
+        scores = steadiness(perception, frames, around)
+    camera.close()
+    print(markdown_table(HEAD, rows(scores)))
+    print(f"\nMade by `{about['command']}`: {total} frames of {count or SCENES} scenes at {FPS:g} a second.")
+    if json_path is not None:
+        values = {f"{s:g}": score.value() for s, score in scores.items()}
+        write_bytes(json_path, (json.dumps({**about, "smoothing": values}, indent=2) + "\n").encode())
 
 
 def _command(model: str, suite: str, data: str | None, split: str, count: int | None, votes: int, align: bool) -> str:

@@ -12,7 +12,6 @@ from vbanana_ros.evaluation.suite import Case, Question
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.perception import Answer, Frame, Perception
 from vbanana_ros.tasks import Request
-from vbanana_ros.votes import vote
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Exam:
         for requests, places in alike.items():
             if requests:
                 frames = [Frame(cases[i].rgb) for i in places]
-                perceived = vote(Perception(self.generator, requests), frames, requests, self.votes)
+                perceived = Perception(self.generator, requests, votes=self.votes).together(frames)
                 for i, one in zip(places, perceived, strict=True):
                     answered[i] = list(zip(asked[i], one.answers, strict=True))
         return answered

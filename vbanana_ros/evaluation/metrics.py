@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -21,6 +21,7 @@ from vbanana_ros.results import UNLABELED_16
 DELTA1 = 1.25
 WITHIN = (11.25, 22.5, 30.0)  # degrees
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+FOUND_SHARE = 0.01  # of a picture's pixels
 _BINS_PER_DEGREE = 100
 
 
@@ -94,17 +95,22 @@ class DepthScore(Tally):
         return {name: _mean(getattr(self, name)) for name in ("delta1", "absrel", "coverage")}
 
 
-def aligned(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def aligned(predicted: np.ndarray, truth: np.ndarray, inverse: bool = False) -> np.ndarray:
     """A depth of unknown scale and shift, fitted to the truth by least squares over the pixels that have both.
 
     float [H, W] each -> float64 [H, W] in the unit of the truth; pixels without an answer stay as they are. So are
-    affine-invariant depths judged (Ranftl et al. 2019, arXiv 1907.01341; in depth, not in its inverse, as Ke et al.
-    2023, arXiv 2312.02145).
+    affine-invariant depths judged (Ke et al. 2023, arXiv 2312.02145, in depth; Ranftl et al. 2019, arXiv 1907.01341,
+    in inverse depth). inverse: predicted is affine in inverse depth, so it is fitted to that, and is nowhere farther
+    than the farthest truth.
     """
     both = np.isfinite(predicted) & np.isfinite(truth) & (truth > 0)
-    p, t = predicted[both].astype(np.float64), truth[both].astype(np.float64)
-    if not p.size:
+    if not both.any():
         return predicted.astype(np.float64)
+    if inverse:
+        with np.errstate(divide="ignore"):
+            fitted = aligned(predicted, np.where(both, 1 / truth, np.nan))
+        return 1 / np.maximum(fitted, 1 / truth[both].max())
+    p, t = predicted[both].astype(np.float64), truth[both].astype(np.float64)
     spread = p - p.mean()
     scale = _ratio(spread @ t, spread @ spread) if spread.any() else 0.0
     known = np.isfinite(predicted)
@@ -271,6 +277,36 @@ class InstanceScore(Tally):
             return math.nan
         product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
         return (tp * tn - fp * fn) / math.sqrt(product) if product else 0.0
+
+
+@dataclass
+class PictureScore(Tally):
+    """Objects that a painter finds again in its own pictures from text; see `evaluation.pictures`.
+
+    wanted, found: objects of each picture's prompt, and those of them that were found. others, feigned: those of other
+    prompts that pictures were searched for, and those that were found all the same.
+    """
+
+    wanted: list[int] = field(default_factory=list)
+    found: list[int] = field(default_factory=list)
+    others: int = 0
+    feigned: int = 0
+
+    def add(self, predicted: np.ndarray, labels: Sequence[int], own: bool) -> None:
+        """The segmentation of a picture, integers [H, W]; labels: those to be found; own: of the picture's prompt."""
+        found = sum(bool(np.mean(predicted == label) >= FOUND_SHARE) for label in labels)
+        if own:
+            self.wanted.append(len(labels))
+            self.found.append(found)
+        else:
+            self.others += len(labels)
+            self.feigned += found
+
+    def value(self) -> dict[str, float]:
+        """`pictures`: share of those whose objects were all found; `objects`: share found; `feigned`: of others'."""
+        whole = [float(f == w) for f, w in zip(self.found, self.wanted, strict=True)]
+        return {"pictures": _mean(whole), "objects": _ratio(sum(self.found), sum(self.wanted)),
+                "feigned": _ratio(self.feigned, self.others)}
 
 
 def mask_ious(predicted: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:

@@ -75,13 +75,14 @@ def _row(kind: str, name: str, value: float, place: int, pictures: str) -> str:
 def _pictures(kind: str, case: Case, answered: Sequence[tuple[Question, Answer]]) -> str:
     """Input, truth, painted and decoded, of the task's first question that something is the answer to."""
     task = kind.removesuffix("_aligned")
-    own = [(question, answer) for question, answer in answered if question.request.task == task]
+    own = [(question, answer) for question, answer in answered if question.kind == task]
     question, answer = next(((q, a) for q, a in own if _something(q.truth)), own[0])
     result = answer.result
     if kind == "depth_aligned":
-        fitted = aligned(result.depth, question.truth.depth).astype(np.float32)
+        fitted = aligned(result.depth, question.truth.depth, result.inverse).astype(np.float32)
         result = replace(result, depth=fitted, metric=True)
-    figures = [figure(case.rgb, "input", widest=_WIDEST), decoded_figure(question.truth, "truth", _WIDEST),
+    truth = [] if kind == "picture" else [decoded_figure(question.truth, "truth", _WIDEST)]
+    figures = [figure(case.rgb, "from text" if kind == "picture" else "input", widest=_WIDEST), *truth,
                painted_figure(answer, widest=_WIDEST), decoded_figure(result, "decoded", _WIDEST)]
     others = f"; one of {len(own)} requests" if len(own) > 1 else ""
     return (f'<div class="strip">{"".join(figures)}</div><div class="key">{legend(result)}</div>'

@@ -13,8 +13,8 @@ from vbanana_ros.errors import InputError
 from vbanana_ros.evaluation.suite import Case, Question, Suite, labelled
 from vbanana_ros.results import UNLABELED_8, DepthMap, NormalMap
 from vbanana_ros.tasks import make_request
-from vbanana_ros.tuning.examples import instances_of
-from vbanana_ros.tuning.records import Expression, Record, RecordSet
+from vbanana_ros.tuning.examples import expression_labels, instances_of
+from vbanana_ros.tuning.records import BACKGROUND, Expression, Record, RecordSet
 
 MOST_EXPRESSIONS = 3  # in one question
 
@@ -67,10 +67,8 @@ def _questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:
     if record.labels is not None and (there := _classes(record)):
         yield _semantic(record, there, rng)
     for together in _apart(record.expressions):
-        labels = np.full(record.rgb.shape[:2], UNLABELED_8, np.uint8)
-        for i, expression in enumerate(together):
-            labels[expression.mask] = i
-        yield labelled("referring", tuple(e.text for e in together), labels, rng)
+        texts, labels, known = expression_labels(together)
+        yield labelled("referring", texts, labels, rng, known)
     for name in _asked_for(record, rng):
         yield instance_question(record, name, rng)
 
@@ -78,7 +76,7 @@ def _questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:
 def _classes(record: Record) -> list[int]:
     """The classes of the image, by number; the background of some sets is none."""
     numbers = np.unique(record.labels[record.labels != UNLABELED_8])
-    return [int(i) for i in numbers if record.names[i] != "background"]
+    return [int(i) for i in numbers if record.names[i] != BACKGROUND]
 
 
 def _semantic(record: Record, there: list[int], rng: np.random.Generator) -> Question:

@@ -11,6 +11,7 @@ from vbanana_ros.evaluation.metrics import (
     InstanceScore,
     LabelScore,
     NormalScore,
+    PictureScore,
     ReferringScore,
     Tally,
     aligned,
@@ -20,12 +21,12 @@ from vbanana_ros.results import Result
 
 # Of each kind of figures the one, the higher the better, that frames are ranked by. Silence counts in all of them.
 HEADLINES = {"depth": "delta1", "depth_aligned": "delta1", "normals": "within_11.25", "semantic": "miou",
-             "referring": "giou", "instance": "pq"}
+             "referring": "giou", "instance": "pq", "picture": "objects"}
 
 
 @dataclass
 class Scores(Tally):
-    """The accumulators of some frames, by kind: the tasks, and depth after scale and shift were fitted.
+    """The accumulators of some frames, by kind: the tasks, depth after scale and shift were fitted, painted pictures.
 
     asked: requests, by kind. skipped: what was wrong with frames that could not be read.
     """
@@ -36,13 +37,14 @@ class Scores(Tally):
     semantic: LabelScore = field(default_factory=LabelScore)
     referring: ReferringScore = field(default_factory=ReferringScore)
     instance: InstanceScore = field(default_factory=InstanceScore)
+    picture: PictureScore = field(default_factory=PictureScore)
     frames: int = 0
     asked: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
 
     def add(self, question: Question, result: Result, align: bool = False) -> None:
         """Score one answer; align: depth also as if it were relative, which a relative depth always is."""
-        task, truth, known = question.request.task, question.truth, question.known
+        task, truth, known = question.kind, question.truth, question.known
         if task == "depth":
             return self._add_depth(result, truth, align)
         self.asked[task] += 1
@@ -52,6 +54,8 @@ class Scores(Tally):
             self.semantic.add(result.labels, truth.labels, truth.names, known)
         elif task == "referring":
             self.referring.add(result.labels, truth.labels, len(truth.names), known)
+        elif task == "picture":
+            self.picture.add(result.labels, truth.labels, truth.own)
         else:
             self.instance.add(result.labels, truth.labels, known, *question.request.labels)
 
@@ -61,7 +65,7 @@ class Scores(Tally):
             self.depth.add(result.depth, truth.depth)
         if align or not result.metric:
             self.asked["depth_aligned"] += 1
-            self.depth_aligned.add(aligned(result.depth, truth.depth), truth.depth)
+            self.depth_aligned.add(aligned(result.depth, truth.depth, result.inverse), truth.depth)
 
     def value(self) -> dict[str, dict[str, float]]:
         """The metrics of each kind that was asked for: shares in 0..1, angles in degrees."""

@@ -14,7 +14,7 @@ from vbanana_ros.sim import Renderer, make_scene
 from vbanana_ros.sim.expressions import VISIBLE_SHARE
 from vbanana_ros.tasks import make_request
 from vbanana_ros.tasks.instance import InstanceDecoder
-from vbanana_ros.tuning.examples import choose_classes, choose_expressions
+from vbanana_ros.tuning.examples import choose_classes, choose_expressions, expression_labels
 from vbanana_ros.tuning.records import Record
 from vbanana_ros.tuning.scenes import record_of
 
@@ -49,7 +49,8 @@ def questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:
     yield Question(make_request("normals"), NormalMap(record.normals, sure))
     yield labelled("semantic", *choose_classes(record, rng, MOST_CLASSES), rng)
     if record.expressions:
-        yield labelled("referring", *choose_expressions(record, rng, MOST_EXPRESSIONS), rng)
+        texts, labels, known = expression_labels(choose_expressions(record, rng, MOST_EXPRESSIONS))
+        yield labelled("referring", texts, labels, rng, known)
     seen = {thing.name for thing in record.things if thing.mask.mean() >= VISIBLE_SHARE}
     if seen:
         yield _instance(record, str(rng.choice(sorted(seen))), rng)

@@ -13,15 +13,31 @@ from vbanana_ros.tasks import Request, make_request
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What a painted picture is searched for: places in the request's labels.
+
+    own: whether the picture was to show them; else it was painted from another prompt.
+    """
+
+    labels: tuple[int, ...]
+    own: bool
+
+
+@dataclass(frozen=True)
 class Question:
-    """A request about a frame and its true answer, on the frame's pixel grid.
+    """A request about a frame and its true answer, on the frame's pixel grid, or what is to be found in a picture.
 
     known: bool [H, W], False on pixels that are not evaluated; None: all are. Depth and normals say it by NaN.
     """
 
     request: Request
-    truth: Result
+    truth: Result | Wish
     known: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """The task whose figures the answer counts for."""
+        return "picture" if isinstance(self.truth, Wish) else self.request.task
 
 
 @dataclass(frozen=True)
