@@ -9,8 +9,8 @@ from vbanana_ros.generators.nano_text import parse_prompt
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.tuning.examples import FREE, IGNORE, OWN, augment, instances_of, make_example
-from vbanana_ros.tuning.records import Record, Thing
+from vbanana_ros.tuning.examples import FREE, IGNORE, OWN, instances_of, make_example
+from vbanana_ros.tuning.records import Expression, Record, Thing
 from vbanana_ros.tuning.scenes import record_of
 
 SEEDS = range(30)
@@ -123,6 +123,28 @@ def test_crowds_and_what_is_not_known_teach_nothing():
     assert make_example("normals", record, np.random.default_rng(0)) is None
 
 
+def test_what_is_unknown_of_an_expression_teaches_nothing():
+    mask, unknown = np.zeros((2, 8, 8), bool)
+    mask[2:6, :3], unknown[:, 6:] = True, True
+    record = Record(np.zeros((8, 8, 3), np.uint8), "x", expressions=(Expression("the cat", mask, unknown),))
+    e = make_example("referring", record, np.random.default_rng(0))
+    assert np.array_equal(e.valid, ~unknown) and (e.choice[unknown] == IGNORE).all()
+    assert (e.choice[mask] == 0).all() and (e.choice[~mask & ~unknown] == 1).all()
+
+
+def test_nobody_is_asked_for_the_background():
+    labels = np.zeros((8, 8), np.uint8)
+    labels[:, 4:] = 1
+    record = Record(np.zeros((8, 8, 3), np.uint8), "x", labels=labels, names=("background", "cat", "dog"))
+    for seed in SEEDS:
+        e = make_example("semantic", record, np.random.default_rng(seed))
+        names, _ = legend(e)
+        assert names[-1] == "background" and "background" not in names[:-1] and e.valid.all()
+        assert (e.choice[:, :4] == len(names) - 1).all()
+    bare = replace(record, labels=np.full((8, 8), UNLABELED_8, np.uint8), names=())
+    assert make_example("semantic", bare, np.random.default_rng(0)) is None
+
+
 @pytest.mark.parametrize("task", BARE)
 def test_a_record_that_knows_nothing_has_no_example(task):
     assert make_example(task, Record(np.zeros((8, 8, 3), np.uint8)), np.random.default_rng(0)) is None
@@ -163,9 +185,3 @@ def test_nothing_to_refer_to_is_no_example(sim_frame):
     assert make_example("referring", empty, np.random.default_rng(0)) is None
     for task in ("semantic", "instance", "picture", "edit"):
         assert make_example(task, empty, np.random.default_rng(0)) is not None
-
-
-def test_augmentation_stays_a_picture(sim_frame):
-    for seed in SEEDS:
-        image = augment(sim_frame.rgb, np.random.default_rng(seed))
-        assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1

@@ -65,6 +65,24 @@ def test_a_file(tmp_path, sets):
     assert mixture.tasks == {"depth": 2.0, "semantic": 1.0} and mixture.pictures == {"edit": 1.0}
     path.write_text("sets: [{set: a, folder: a}]\n")
     assert (read_mixture(path).tasks, read_mixture(path).pictures) == (TASKS, PICTURES)
+    assert read_mixture(path).augment == 0.0
+
+
+@pytest.mark.parametrize(("said", "strength"), [("plain", 0.0), ("wild", 1.0), ("0.4", 0.4), ("1", 1.0)])
+def test_augmentation_by_name_or_strength(tmp_path, sets, said, strength):
+    path = tmp_path / "mixture.yaml"
+    path.write_text(f"sets: [{{set: a, folder: a}}]\naugment: {said}\n")
+    assert read_mixture(path).augment == strength
+
+
+def test_scenes_are_a_set_like_others(tmp_path, sim_frame):
+    from vbanana_ros.tuning.scenes import save_frame, scene_path
+
+    save_frame(scene_path(tmp_path, 7, 0), sim_frame)
+    path = tmp_path / "mixture.yaml"
+    path.write_text("sets: [{set: scenes, folder: .}]\n")
+    records, share = read_mixture(path).sets[0]
+    assert (records.name, len(records), share, records[0].name) == ("scenes", 2, 1.0, "0000007_0")
 
 
 @pytest.mark.parametrize(("text", "wrong"), [
@@ -78,6 +96,9 @@ def test_a_file(tmp_path, sets):
     ("sets: [{set: a, folder: a}]\ntasks: {depth: -1}", "must be shares"),
     ("sets: [{set: a, folder: a}]\ntasks: {depth: 0}", "must be shares"),
     ("sets: [{set: a, folder: a}]\npictures: 3", "must be shares"),
+    ("sets: [{set: a, folder: a}]\naugment: strong", "augment 'strong' must be plain, wild or a number"),
+    ("sets: [{set: a, folder: a}]\naugment: 1.5", "augment 1.5 must be"),
+    ("sets: [{set: a, folder: a}]\naugment: [wild]", "must be plain, wild"),
 ])
 def test_what_is_not_understood_is_named(tmp_path, sets, text, wrong):
     path = tmp_path / "mixture.yaml"

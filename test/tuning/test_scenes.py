@@ -1,12 +1,13 @@
 """Scenes on disk: what is written is read again, what is broken is named."""
 
+import json
 from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from vbanana_ros.errors import InputError
-from vbanana_ros.sim import expressions
+from vbanana_ros.errors import InputError, SimError
+from vbanana_ros.sim import CLASSES, expressions
 from vbanana_ros.tuning import scenes
 from vbanana_ros.tuning.scenes import load_frame, mirror, open_scenes, render_scenes, save_frame, scene_path
 
@@ -52,13 +53,36 @@ def test_a_broken_scene_is_named(tmp_path, sim_frame, how):
 def test_only_what_lacks_is_drawn(tmp_path, sim_frame, monkeypatch):
     drawn = []
     monkeypatch.setattr(scenes, "ProcessPoolExecutor", SameProcess)
-    monkeypatch.setattr(scenes, "_render", lambda folder, views, size, seeds: drawn.extend(seeds))
+    monkeypatch.setattr(scenes, "_render", lambda folder, views, size, wild, seeds: drawn.extend(seeds))
     for seed, views in ((0, 2), (1, 1), (3, 2)):
         for view in range(views):
             save_frame(scene_path(tmp_path, seed, view), sim_frame)
     save_frame(scene_path(tmp_path, 2, 1), sim_frame)
     render_scenes(tmp_path, range(4), views=2)
     assert sorted(drawn) == [1, 2]
+
+
+def test_wild_scenes_are_drawn_with_classes_of_their_own(tmp_path):
+    try:
+        scenes._render(tmp_path, 1, (48, 64), True, [20_002, 20_003])
+    except SimError as error:
+        pytest.skip(str(error))
+    street, room = (open_scenes(tmp_path)[i] for i in (0, 2))
+    assert (street.name, room.name) == ("0020002_0", "0020003_0") and street.names == room.names
+    assert {street.names[i] for i in np.unique(street.labels)} >= {"road", "car", "sky"}
+    assert street.names[-1] == "sky" and not {"road", "grass", "floor", "sky"} & {*street.thing_names}
+    assert (street.labels[np.isinf(street.depth)] == len(street.names) - 1).all()
+
+
+def test_scenes_of_before_have_the_classes_of_rooms(tmp_path, sim_frame):
+    path = scene_path(tmp_path, 0, 0)
+    save_frame(path, sim_frame)
+    with np.load(path) as data:
+        content = {**data}
+    meta = json.loads(str(content.pop("meta")))
+    assert meta.pop("names") == list(CLASSES)
+    np.savez(path, **content, meta=json.dumps(meta))
+    assert load_frame(path).names == CLASSES
 
 
 class SameProcess:

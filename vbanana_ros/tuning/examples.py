@@ -6,17 +6,17 @@ only cannot follow another (mIoU 54 falls to 7, Open Vision Banana).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from vbanana_ros.colors import RGB, format_color, parse_color, random_palette
-from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap
-from vbanana_ros.tasks import TASKS, Request
+from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
+from vbanana_ros.tasks import TASKS, Request, Task
 from vbanana_ros.tasks.instance import place_color
-from vbanana_ros.tuning.records import Record
+from vbanana_ros.tuning.records import BACKGROUND, Expression, Record
 
 OWN, FREE, IGNORE = 128, 254, 255
 # Objects smaller than this share of the image are not asked for: nobody could point at them.
@@ -30,6 +30,7 @@ class Example:
     target: float32 [H, W, 3] in 0..1. valid: bool [H, W], False where the answer is not known.
     choice: uint8 [H, W], which of the prompt's colours, in order, a pixel takes; from OWN on, of which instance it
         is, whose colour the painter may choose, and the target's is but one; FREE none, IGNORE not known.
+    request, truth: what is asked and the result that the target encodes; None for pictures.
     image: False for a picture painted from text alone; noisy: painted in many steps, from noise.
     """
 
@@ -37,53 +38,73 @@ class Example:
     target: np.ndarray
     valid: np.ndarray
     choice: np.ndarray
+    request: Request | None = None
+    truth: Result | None = None
     image: bool = True
     noisy: bool = False
 
 
-def make_example(task: str, record: Record, rng: np.random.Generator, most_classes: int = 12) -> Example | None:
-    """An example of a task from a record; None where the record has nothing to ask for."""
-    return _MAKERS[task](record, rng, most_classes)
+def make_example(name: str, record: Record, rng: np.random.Generator, most_classes: int = 12,
+                 tasks: Mapping[str, Task] = TASKS) -> Example | None:
+    """An example of a task, or of `edit`, from a record; None where the record has nothing to ask for.
+
+    tasks: as the model speaks them. One that speaks as the paper's does is taught more wordings than one.
+    """
+    return _MAKERS[name](record, rng, most_classes, tasks.get(name, TASKS["picture"]))
 
 
-def _depth(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+def _depth(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     if record.depth is None:
         return None
     request = Request("depth")
-    target = TASKS["depth"].encode(DepthMap(record.depth, record.depth), request)
+    truth = DepthMap(record.depth, record.depth)
     rainbow = "(black-red-yellow-green-cyan-blue-violet-white)"
-    prompt = _any(rng, [TASKS["depth"].prompt(request), "Generate a metric depth map of the input image.",
-                        f"Predict the metric depth of this scene in the rainbow {rainbow} color palette.",
-                        "Paint the metric depth of this image."])
-    return _free(prompt, target, record.depth > 0)
+    prompt = _worded(task, request, rng, ["Generate a metric depth map of the input image.",
+                                          f"Predict the metric depth of this scene in the rainbow {rainbow} color "
+                                          "palette.", "Paint the metric depth of this image."])
+    return _free(prompt, task.encode(truth, request), record.depth > 0, request, truth)
 
 
-def _normals(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+def _normals(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     if record.normals is None:
         return None
     request = Request("normals")
-    target = TASKS["normals"].encode(NormalMap(record.normals, record.normals[..., 0]), request)
-    prompt = _any(rng, [TASKS["normals"].prompt(request), "Predict the surface normals of this scene as an image.",
-                        "Paint the surface normals of this image."])
-    return _free(prompt, target, np.isfinite(record.normals[..., 0]))
+    truth = NormalMap(record.normals, record.normals[..., 0])
+    prompt = _worded(task, request, rng, ["Predict the surface normals of this scene as an image.",
+                                          "Paint the surface normals of this image."])
+    return _free(prompt, task.encode(truth, request), np.isfinite(record.normals[..., 0]), request, truth)
 
 
-def _free(prompt: str, target: np.ndarray, valid: np.ndarray) -> Example:
-    return Example(prompt, target, valid, np.where(valid, FREE, IGNORE).astype(np.uint8))
+def _worded(task: Task, request: Request, rng: np.random.Generator, others: Sequence[str]) -> str:
+    """The task's own wording, or where that is the paper's, at times another one."""
+    return _any(rng, [task.prompt(request), *others] if _as_paper(task, request) else [task.prompt(request)])
 
 
-def _semantic(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+def _as_paper(task: Task, request: Request) -> bool:
+    return task.prompt(request) == TASKS[task.name].prompt(request)
+
+
+def _free(prompt: str, target: np.ndarray, valid: np.ndarray, request: Request | None = None,
+          truth: Result | None = None) -> Example:
+    return Example(prompt, target, valid, np.where(valid, FREE, IGNORE).astype(np.uint8), request, truth)
+
+
+def _semantic(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     if record.labels is None:
         return None
     names, labels = choose_classes(record, rng, most)
-    return _legend("semantic", names, labels, record.labels != UNLABELED_8, rng)
+    return _legend(task, names, labels, record.labels != UNLABELED_8, rng) if names else None
 
 
 def choose_classes(record: Record, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """Two to `most` classes, about three of four there: their names, and labels uint8 [H, W] in that order."""
+    """Two to `most` classes, about three of four there: their names, and labels uint8 [H, W] in that order.
+
+    Fewer where the set has fewer; what is none of a set's classes is not asked for.
+    """
     counts = np.bincount(record.labels.ravel(), minlength=256)[:len(record.names)]
-    there = rng.permutation(np.flatnonzero(counts > 0.0005 * record.labels.size))
-    absent = rng.permutation(np.flatnonzero(counts == 0))
+    named = np.array([name != BACKGROUND for name in record.names], bool)
+    there = rng.permutation(np.flatnonzero(named & (counts > 0.0005 * record.labels.size)))
+    absent = rng.permutation(np.flatnonzero(named & (counts == 0)))
     n = int(rng.integers(2, most + 1))
     n_there = min(len(there), max(1, int(rng.binomial(n, 0.75))))
     ids = rng.permutation(np.concatenate([there[:n_there], absent[:n - n_there]])).astype(int)
@@ -92,31 +113,43 @@ def choose_classes(record: Record, rng: np.random.Generator, most: int) -> tuple
     return tuple(record.names[i] for i in ids), table[record.labels]
 
 
-def _referring(record: Record, rng: np.random.Generator, most: int) -> Example | None:
-    texts, labels = choose_expressions(record, rng, 4)
-    return _legend("referring", texts, labels, np.ones(labels.shape, bool), rng) if texts else None
+def _referring(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
+    found = choose_expressions(record, rng, 4)
+    return _legend(task, *expression_labels(found), rng) if found else None
 
 
-def choose_expressions(record: Record, rng: np.random.Generator, most: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """One to `most` expressions about parts of the image that do not overlap, and labels uint8 [H, W] in that order."""
+def choose_expressions(record: Record, rng: np.random.Generator, most: int) -> list[Expression]:
+    """One to `most` expressions, of those there are, about parts of the image that do not overlap."""
     wanted = int(rng.integers(1, most + 1))
-    labels, texts = np.full(record.rgb.shape[:2], UNLABELED_8, np.uint8), []
+    taken, chosen = np.zeros(record.rgb.shape[:2], bool), []
     for i in rng.permutation(len(record.expressions)):
         expression = record.expressions[i]
-        if len(texts) < wanted and expression.mask.any() and (labels[expression.mask] == UNLABELED_8).all():
-            labels[expression.mask] = len(texts)
-            texts.append(expression.text)
-    return tuple(texts), labels
+        if len(chosen) < wanted and expression.mask.any() and not taken[expression.mask].any():
+            taken |= expression.mask
+            chosen.append(expression)
+    return chosen
 
 
-def _legend(task: str, names: tuple[str, ...], labels: np.ndarray, known: np.ndarray,
+def expression_labels(expressions: Sequence[Expression]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Expressions that do not overlap: their texts, labels uint8 [H, W], and bool [H, W] where these are known."""
+    labels, known = np.full(expressions[0].mask.shape, UNLABELED_8, np.uint8), np.ones(expressions[0].mask.shape, bool)
+    for i, expression in enumerate(expressions):
+        labels[expression.mask] = i
+        if expression.unknown is not None:
+            known &= ~expression.unknown
+    return tuple(e.text for e in expressions), labels, known
+
+
+def _legend(task: Task, names: tuple[str, ...], labels: np.ndarray, known: np.ndarray,
             rng: np.random.Generator) -> Example:
     colors = random_palette(len(names) + 1, rng)
-    request = Request(task, names, tuple(colors[:-1]), colors[-1])
-    target = TASKS[task].encode(LabelMap(labels, names, request.colors, labels), request)
+    request = Request(task.name, names, tuple(colors[:-1]), colors[-1])
+    truth = LabelMap(labels, names, request.colors, labels)
+    target = task.encode(truth, request)
     choice = np.where(known, np.where(labels == UNLABELED_8, len(names), labels), IGNORE).astype(np.uint8)
-    prompt = TASKS[task].prompt(request) if rng.random() < 0.4 else _wording(task, request, rng)
-    return Example(prompt, target, known, choice)
+    own = rng.random() < 0.4 or not _as_paper(task, request)
+    prompt = task.prompt(request) if own else _wording(task.name, request, rng)
+    return Example(prompt, target, known, choice, request, truth)
 
 
 def _wording(task: str, request: Request, rng: np.random.Generator) -> str:
@@ -134,7 +167,7 @@ def _wording(task: str, request: Request, rng: np.random.Generator) -> str:
     return f"{_any(rng, start)} {body}"
 
 
-def _instance(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+def _instance(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     """One class, most often one that is there."""
     if record.things is None:
         return None
@@ -148,10 +181,11 @@ def _instance(record: Record, rng: np.random.Generator, most: int) -> Example | 
     labels = result.labels
     choice = np.where(labels == UNLABELED_16, 0, np.minimum(OWN + labels.astype(int), FREE - 1))
     background = format_color(request.background, _any(rng, ["rgb", "hex", "tuple", "word"]))
-    prompt = _any(rng, [TASKS["instance"].prompt(request),
-                        f"Instance segmentation. Each {name} is colored differently. Background is {background}."])
-    target = TASKS["instance"].encode(result, request)
-    return Example(prompt, target, known, np.where(known, choice, IGNORE).astype(np.uint8))
+    others = [f"Instance segmentation. Each {name} is colored differently. Background is {background}."]
+    prompt = _worded(task, request, rng, others)
+    target = task.encode(result, request)
+    choice = np.where(known, choice, IGNORE).astype(np.uint8)
+    return Example(prompt, target, known, choice, request, result)
 
 
 def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances, np.ndarray]:
@@ -171,7 +205,7 @@ def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances,
     return Instances(labels, tuple(detections), np.ones(shape, np.float32)), known
 
 
-def _picture(record: Record, rng: np.random.Generator, most: int) -> Example | None:
+def _picture(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     """The image itself, from its caption."""
     if not record.caption:
         return None
@@ -180,7 +214,7 @@ def _picture(record: Record, rng: np.random.Generator, most: int) -> Example | N
                    image=False, noisy=True)
 
 
-def _edit(record: Record, rng: np.random.Generator, most: int) -> Example:
+def _edit(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example:
     """The image changed in a way that the prompt says."""
     rgb = record.rgb.astype(np.float32) / 255
     kind = _any(rng, ["gray", "mirror", "paint", "paint"])
@@ -202,19 +236,7 @@ def _any(rng: np.random.Generator, choices: list):
     return choices[int(rng.integers(len(choices)))]
 
 
-_MAKERS: dict[str, Callable[[Record, np.random.Generator, int], Example | None]] = {
+_MAKERS: dict[str, Callable[[Record, np.random.Generator, int, Task], Example | None]] = {
     "depth": _depth, "normals": _normals, "semantic": _semantic, "referring": _referring, "instance": _instance,
     "picture": _picture, "edit": _edit,
 }
-
-
-def augment(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What cameras do to a scene: exposure, gamma, white balance, blur, noise. uint8 in, float32 0..1 out."""
-    image = rgb.astype(np.float32) / 255
-    gain = np.exp(rng.uniform(-0.3, 0.4)) * np.exp(rng.normal(0, 0.05, 3))
-    image = np.clip(image * gain.astype(np.float32), 0, 1) ** np.float32(np.exp(rng.uniform(-0.2, 0.15)))
-    if rng.random() < 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 0.8)))
-    if rng.random() < 0.6:
-        image = image + rng.normal(0, rng.uniform(0, 0.02), image.shape).astype(np.float32)
-    return image.clip(0, 1)

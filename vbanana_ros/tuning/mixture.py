@@ -12,22 +12,28 @@ import yaml
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Record, RecordSet
-from vbanana_ros.tuning.scenes import open_scenes
 from vbanana_ros.tuning.sets import open_set
 
 # So many records in a row that cannot be used are no accident.
 MOST_BROKEN = 20
 TASKS = {"depth": 3.0, "normals": 1.2, "semantic": 0.8, "instance": 1.2, "referring": 0.5}
 PICTURES = {"picture": 0.6, "edit": 0.4}
+# Strengths of augment.augment and augment.crop, by name.
+AUGMENTS = {"plain": 0.0, "wild": 1.0}
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sets with their shares, shares of the tasks among the prompts about images, and of the ways to make pictures."""
+    """Sets with their shares, shares of the tasks among the prompts about images, and of the ways to make pictures.
+
+    augment: how much cameras do to the images, 0..1, see `augment.py`. held: records to judge by, not trained on.
+    """
 
     sets: Sequence[tuple[RecordSet, float]]
     tasks: Mapping[str, float] = field(default_factory=lambda: dict(TASKS))
     pictures: Mapping[str, float] = field(default_factory=lambda: dict(PICTURES))
+    augment: float = 0.0
+    held: RecordSet | None = None
 
     def draw(self, rng: np.random.Generator, broken: list[str]) -> Record:
         """A random record that can be read; what is wrong with others is added to broken.
@@ -55,7 +61,9 @@ def _drawn(rng: np.random.Generator, shares: Sequence[float]) -> int:
 def read_mixture(path: Path) -> Mixture:
     """A mixture file: YAML with `sets` (each `set`, `folder`, and perhaps `split` and `share`), `tasks`, `pictures`.
 
-    Folders are relative to the file. Raises InputError, which names what is not understood.
+    `held`, like one of sets, is what the model is judged by while it learns; never trained on.
+    `augment` is plain, wild, or a strength in between, 0..1. Folders are relative to the file. Raises InputError,
+    which names what is not understood.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -63,10 +71,14 @@ def read_mixture(path: Path) -> Mixture:
         raise InputError(f"mixture {str(path)!r} cannot be read ({' '.join(str(error).split())}); check it") from None
     if not isinstance(content, dict) or not isinstance(content.get("sets"), list) or not content["sets"]:
         raise InputError(f"mixture {str(path)!r} has no list of sets; give sets: [{{set: scenes, folder: scenes}}]")
-    if unknown := sorted({*content} - {"sets", "tasks", "pictures"}):
-        raise InputError(f"mixture {str(path)!r} does not know {unknown[0]!r}; it has sets, tasks and pictures")
+    if unknown := sorted({*content} - {"sets", "tasks", "pictures", "augment", "held"}):
+        raise InputError(f"mixture {str(path)!r} does not know {unknown[0]!r}; "
+                         "it has sets, tasks, pictures, "
+                         "augment and held")
     sets = [_read_set(path, entry) for entry in content["sets"]]
-    return Mixture(sets, _shares(path, content.get("tasks"), TASKS), _shares(path, content.get("pictures"), PICTURES))
+    return Mixture(sets, _shares(path, content.get("tasks"), TASKS), _shares(path, content.get("pictures"), PICTURES),
+                   _strength(path, content.get("augment", "plain")),
+                   _read_set(path, content["held"])[0] if "held" in content else None)
 
 
 def _read_set(path: Path, entry: Any) -> tuple[RecordSet, float]:
@@ -76,8 +88,6 @@ def _read_set(path: Path, entry: Any) -> tuple[RecordSet, float]:
     if isinstance(share, bool) or not isinstance(share, (int, float)) or share <= 0:
         raise InputError(f"mixture {str(path)!r}: share {share!r} of {entry['set']!r} must be a number above 0")
     folder, split = path.parent / str(entry["folder"]), str(entry.get("split", "train"))
-    if entry["set"] == "scenes":
-        return open_scenes(folder, split), float(share)
     return open_set(str(entry["set"]), folder, split), float(share)
 
 
@@ -90,3 +100,10 @@ def _shares(path: Path, given: Any, known: Mapping[str, float]) -> dict[str, flo
     if not right or not sum(given.values()):
         raise InputError(f"mixture {str(path)!r}: {given!r} must be shares, 0 or more, of {', '.join(known)}")
     return {name: float(share) for name, share in given.items() if share}
+
+
+def _strength(path: Path, given: Any) -> float:
+    strength = AUGMENTS.get(given, given) if isinstance(given, str) else given
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        raise InputError(f"mixture {str(path)!r}: augment {given!r} must be {', '.join(AUGMENTS)} or a number, 0 to 1")
+    return float(strength)

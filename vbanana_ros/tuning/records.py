@@ -12,6 +12,9 @@ import numpy as np
 from vbanana_ros.errors import InputError
 from vbanana_ros.results import UNLABELED_8
 
+# The name of what is none of a set's other classes: known to be so, but nothing that one could point at.
+BACKGROUND = "background"
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -38,7 +41,7 @@ class Record:
     rgb: uint8 [H, W, 3]. name: of the image in its set, for messages.
     depth: float32 [H, W], metres along the optical axis (planar z); NaN not known, +inf nothing there (sky).
     normals: float32 [H, W, 3], unit, optical frame (x right, y down, z forward), toward the camera; NaN not known.
-    labels: uint8 [H, W], index in names; UNLABELED_8 where nothing is said. names: as people say them.
+    labels: uint8 [H, W], index in names; UNLABELED_8 where nothing is said. names: as people say them, and BACKGROUND.
     things: all instances of the classes of thing_names. expressions: phrases about parts of the image.
     caption: what the picture shows, in words. K: float64 [3, 3], pixels, where the set gives it.
     """
@@ -66,7 +69,8 @@ class Record:
             raise InputError(f"{self.name}: no pixel has a depth; the depth file is empty or of another unit")
         if self.normals is not None and not np.isfinite(self.normals).any():
             raise InputError(f"{self.name}: no pixel has a normal; the file is empty")
-        if self.labels is not None and int(self.labels[self.labels != UNLABELED_8].max(initial=0)) >= len(self.names):
+        # Where nothing is labelled there need be no names.
+        if self.labels is not None and (self.labels[self.labels != UNLABELED_8] >= len(self.names)).any():
             raise InputError(f"{self.name}: a label is beyond the {len(self.names)} classes; it is of another set")
 
     def _maps(self) -> Iterator[tuple[str, np.ndarray]]:

@@ -18,9 +18,12 @@ from rich.progress import track
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.sim import CLASSES, Renderer, SimFrame, expressions, make_scene
+from vbanana_ros.sim.develop import develop
 from vbanana_ros.sim.furniture import STUFF
 from vbanana_ros.sim.layout import SimObject
 from vbanana_ros.sim.scene import Camera
+from vbanana_ros.sim.street import GROUND
+from vbanana_ros.sim.wild import make_wild_scene
 from vbanana_ros.tuning.records import Expression, Listed, Record, Thing
 
 # Objects larger than this share of the picture are spoken of in its caption.
@@ -35,24 +38,30 @@ def scene_path(folder: Path, seed: int, view: int) -> Path:
 
 
 def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tuple[int, int] = (192, 256),
-                  workers: int = 1) -> None:
-    """Draw the views of these scenes that the folder lacks; size is (height, width), pixels."""
+                  workers: int = 1, wild: bool = False) -> None:
+    """Draw the views of these scenes that the folder lacks; size is (height, width), pixels.
+
+    wild: the scenes of `sim.wild`, developed as photographs are, in place of the plain ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in seeds if not all(scene_path(folder, s, view).exists() for view in range(views))]
     if not missing:
         return
     chunks = [missing[i:i + 16] for i in range(0, len(missing), 16)]
     with ProcessPoolExecutor(workers) as pool:
-        drawn = pool.map(partial(_render, folder, views, size), chunks)
+        drawn = pool.map(partial(_render, folder, views, size, wild), chunks)
         list(track(drawn, "draw scenes", total=len(chunks), console=Console(stderr=True)))
 
 
-def _render(folder: Path, views: int, size: tuple[int, int], seeds: list[int]) -> None:
+def _render(folder: Path, views: int, size: tuple[int, int], wild: bool, seeds: list[int]) -> None:
     with Renderer(size[1], size[0]) as renderer:
         for seed in seeds:
-            scene = make_scene(seed)
+            scene = make_wild_scene(seed) if wild else make_scene(seed)
             for view, camera in enumerate(scene.cameras(views)):
-                save_frame(scene_path(folder, seed, view), renderer.render(scene, camera))
+                frame = renderer.render(scene, camera)
+                if wild:
+                    frame = develop(frame, np.random.default_rng((seed, view, 4)), scene.haze)
+                save_frame(scene_path(folder, seed, view), frame)
 
 
 def save_frame(path: Path, frame: SimFrame) -> None:
@@ -64,7 +73,7 @@ def save_frame(path: Path, frame: SimFrame) -> None:
     np.savez(temporary, rgb=frame.rgb, depth=frame.depth.astype(np.float16), classes=frame.classes,
              normals=np.nan_to_num(frame.normals * 127, nan=0).round().astype(np.int8),
              instances=np.minimum(frame.instances, 255).astype(np.uint8), K=frame.K,
-             meta=json.dumps({"objects": objects, "camera": camera}))
+             meta=json.dumps({"objects": objects, "camera": camera, "names": frame.names}))
     os.replace(temporary, path)
 
 
@@ -90,6 +99,7 @@ def _frame(data: Mapping[str, np.ndarray], meta: dict) -> SimFrame:
         objects=[SimObject(**{k: np.array(v) if isinstance(v, list) else v for k, v in o.items()})
                  for o in meta["objects"]],
         K=data["K"], camera=Camera(np.array(camera["position"]), np.array(camera["axes"]), camera["fovy"]),
+        names=tuple(meta.get("names", CLASSES)),  # scenes of before there were others than rooms lack them
     )
 
 
@@ -112,11 +122,13 @@ def record_of(frame: SimFrame, name: str = "") -> Record:
     masks = {o.id: frame.instances == o.id for o in frame.objects}
     seen = [o for o in frame.objects if masks[o.id].any()]
     largest = sorted((o for o in seen if masks[o.id].mean() >= CAPTION_SHARE), key=lambda o: -masks[o.id].sum())[:4]
-    parts = [f"a {o.colour} {o.class_name}" for o in largest] or ["an empty room"]
+    empty = "an empty room" if frame.names == CLASSES else "an empty scene"
+    parts = [f"{'an' if o.colour[0] in 'aeiou' else 'a'} {o.colour} {o.class_name}" for o in largest] or [empty]
     found = expressions(frame, np.random.default_rng(zlib.crc32(name.encode())))
     return Record(
-        frame.rgb, name, frame.depth, frame.normals, np.minimum(frame.classes, len(CLASSES)), (*CLASSES, SKY),
-        tuple(Thing(o.class_name, masks[o.id]) for o in seen), CLASSES[len(STUFF):],
+        frame.rgb, name, frame.depth, frame.normals, np.minimum(frame.classes, len(frame.names)), (*frame.names, SKY),
+        tuple(Thing(o.class_name, masks[o.id]) for o in seen),
+        tuple(n for n in frame.names if n not in (*STUFF, *GROUND)),
         tuple(Expression(e.text, masks[e.object_id]) for e in found),
         ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0], frame.K)
 

@@ -3,55 +3,76 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
-from vbanana_ros.errors import InputError
-from vbanana_ros.generators.load import load_generator
+from vbanana_ros.errors import InputError, ModelError
+from vbanana_ros.generators.load import find_model, load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
-from vbanana_ros.tuning.export import export
 from vbanana_ros.tuning.mixture import Mixture, read_mixture
+from vbanana_ros.tuning.nano import NanoStudent
+from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.scenes import open_scenes, render_scenes
-from vbanana_ros.tuning.tuner import NanoPainter, Recipe, tune
+from vbanana_ros.tuning.student import Student
+from vbanana_ros.tuning.tuner import tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
 
-# Seeds from here on are for evaluation only.
+# Seeds from here on are never trained on: the quiz's scenes, and from 9,000,000 on the evaluation's.
 HELD_OUT = 1_000_000
+QUIZ = 16
 
 
-def tune_nano(out: Path, data: Path, scenes: int, steps: int, size: tuple[int, int], images: int, rate: float,
-              start: str | None = None, seed: int = 0, mixture: Path | None = None) -> None:
-    """Train `nano` on `scenes` scenes kept in `data`, or on a mixture file; checkpoint, losses and `model` go to `out`.
+def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, start: str | None = None, seed: int = 0,
+               mixture: Path | None = None, save_every: int = 200, check_every: int = 1000) -> None:
+    """Train a model on `scenes` scenes kept in `data`, or on a mixture file; all that comes of it goes to `out`.
 
-    size: (height, width), pixels, multiples of 32. images: in a batch of each process. start: the model to start from,
-    by name or directory. Raises InputError where scenes would reach into the held-out seeds, or the checkpoint in
-    `out` is broken; ModelError for start; SimError where scenes are to be drawn and there is no OpenGL.
+    start: the model to start from, by name or directory; None: `nano` with new weights. See `tune` for what `out`
+    gets. Raises InputError where scenes would reach into the held-out seeds, the size does not fit the model, or the
+    checkpoint in `out` is broken; ModelError for start; SimError where scenes are to be drawn and there is no OpenGL.
     """
     if scenes > HELD_OUT:
         raise InputError(f"{scenes} scenes reach into the held-out seeds; ask for at most {HELD_OUT}")
     torch.manual_seed(seed)
-    painter = _painter(start)
-    processes = PartialState(cpu=not torch.cuda.is_available())
-    with processes.local_main_process_first():
-        if mixture is None:
-            render_scenes(data, range(scenes), workers=max(1, (os.cpu_count() or 2) - 1))
-    fed = Mixture([(open_scenes(data), 1.0)]) if mixture is None else read_mixture(mixture)
-    recipe = Recipe(size=size, images=images, pictures=max(1, images // 8), rate=rate)
-    tune(painter, fed, out, steps, recipe, seed)
-    if not processes.is_main_process:
-        return
-    export(painter, out / "model", area=size[0] * size[1],
-           about=f"Trained on simulated scenes for one step, at last {steps} batches of "
-                 f"{images * processes.num_processes} images at {size[1]}x{size[0]}. For scenes like those; "
-                 "real scenes want a real generator.")
+    student = make_student(start, recipe)
+    if any(side % student.size_multiple for side in recipe.size):
+        raise InputError(f"cannot train at {recipe.size[1]}x{recipe.size[0]}: {student.name} paints multiples of "
+                         f"{student.size_multiple} pixels")
+    fed = read_mixture(mixture) if mixture else _scenes(data, scenes)
+    tune(student, fed, out, steps, seed, save_every, check_every)
 
 
-def _painter(start: str | None) -> NanoPainter:
-    """New weights, or those of a model."""
+def _scenes(data: Path, scenes: int) -> Mixture:
+    """Scenes of the first seeds, drawn where they are missing, and a few that are held out."""
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    with PartialState(cpu=not torch.cuda.is_available()).local_main_process_first():
+        render_scenes(data, range(scenes), workers=workers)
+        render_scenes(data / "held", range(HELD_OUT, HELD_OUT + QUIZ), views=1, workers=workers)
+    return replace(Mixture([(open_scenes(data), 1.0)]), held=open_scenes(data / "held"))
+
+
+def make_student(start: str | None, recipe: Recipe) -> Student:
+    """New weights of `nano`, or those of a model. Raises ModelError where it cannot be loaded or tuned."""
     if start is None:
-        return NanoPainter(NanoTextEncoder(VOCABULARY), NanoUNet())
-    pipeline = load_generator(start, "cpu").pipeline
-    return NanoPainter(pipeline.text_encoder, pipeline.unet).requires_grad_(True)
+        return NanoStudent(NanoTextEncoder(VOCABULARY), NanoUNet(), recipe)
+    folder, profile = find_model(start)
+    if profile.family == "nano":
+        if recipe.lora:
+            raise ModelError("nano is small enough to train whole; leave --lora away")
+        pipeline = load_generator(start, "cpu").pipeline
+        student = NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
+        return student.requires_grad_(True)
+    if profile.family == "flux2":
+        from vbanana_ros.generators.assemble import open_pipeline
+        from vbanana_ros.generators.flux2 import KleinGenerator
+        from vbanana_ros.tuning.klein import KleinStudent
+
+        # Low-rank adapters leave the base as it is: half of the memory is enough for it.
+        half = recipe.lora and recipe.precision == "bf16" and torch.cuda.is_available()
+        dtype = torch.bfloat16 if half else torch.float32
+        pipeline = open_pipeline(KleinGenerator.pipeline_class, folder, profile, "cpu", dtype)
+        return KleinStudent(pipeline, profile, folder, recipe)
+    raise ModelError(f"{str(folder)!r} is of family {profile.family!r}, which cannot be tuned yet; nano and flux2 can")

@@ -81,6 +81,13 @@ def test_parts_may_be_missing(root):
     assert record.expressions == record.names == record.thing_names == ()
 
 
+def test_depth_alone_is_enough(tmp_path):
+    save(tmp_path / "images/a.png", np.zeros((H, W, 3), np.uint8))
+    save(tmp_path / "depth/a.png", row(0, 1500, dtype=np.uint16))
+    record, = open_set("folder", tmp_path, "all")
+    assert record.depth[0, 1] == 1.5 and record.labels is record.things is None and record.names == ()
+
+
 def test_a_picture_with_nothing_in_it_has_no_things(root):
     save(root / "instances/b.png", row(0))
     record = open_set("folder", root, "all")[1]

@@ -1,4 +1,4 @@
-"""Public sets, each read from its own layout on disk, by name."""
+"""Public sets, each read from its own layout on disk, and rendered scenes, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Opener:
 
     def __call__(self, folder: Path, split: str) -> RecordSet:
         module, function = self.target.split(":")
-        return getattr(import_module(f"{__name__}.{module}"), function)(folder, split)
+        return getattr(import_module(f".{module}", __name__), function)(folder, split)
 
 
 SETS: dict[str, Open] = {name: _Opener(target) for name, target in {
@@ -41,6 +41,7 @@ SETS: dict[str, Open] = {name: _Opener(target) for name, target in {
     "scannet": "scannet:open_scannet",
     "redwood": "redwood:open_redwood",
     "folder": "folder:open_folder",
+    "scenes": ".scenes:open_scenes",
 }.items()}
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vbanana_ros.images import read_image
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.records import Listed, Record, RecordSet
-from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, stems
+from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, read_rgb, stems
 
 SPLITS = {"train": "training", "val": "validation"}
 MEND = "unpack ADEChallengeData2016.zip (http://sceneparsing.csail.mit.edu) and give its folder"
@@ -51,4 +50,4 @@ def open_ade20k(folder: Path, split: str) -> RecordSet:
 
 def _read(images: Path, notes: Path, stem: str) -> Record:
     ids = read_ids(notes / f"{stem}.png", below=len(PLACES))
-    return Record(read_image(images / f"{stem}.jpg"), stem, labels=PLACES[ids], names=NAMES)
+    return Record(read_rgb(images / f"{stem}.jpg"), stem, labels=PLACES[ids], names=NAMES)

@@ -1,8 +1,7 @@
-"""Pictures and arrays of a set: read as they are stored, or an InputError that names the file and the mend."""
+"""Depth pictures and arrays of a set: read as they are stored, or an InputError that names the file and the mend."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,6 @@ from PIL import Image
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.sets.layout import reading
-
-
-def need_folder(folder: Path, mend: str) -> Path:
-    """The folder itself. Raises InputError where there is none."""
-    if not folder.is_dir():
-        raise InputError(f"no folder {str(folder)!r}; {mend}")
-    return folder
-
-
-def need_keys(keys: Sequence, folder: Path, mend: str) -> Sequence:
-    """The keys themselves. Raises InputError where nothing of a split was found in its folder."""
-    if not keys:
-        raise InputError(f"{str(folder)!r} has no images of this split; {mend}")
-    return keys
-
-
-def first_folder(*folders: Path) -> Path | None:
-    """The first of them that is there: people unpack the same archives one level deeper or less deep."""
-    return next((folder for folder in folders if folder.is_dir()), None)
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """A picture -> uint8 RGB [H, W, 3]. EXIF does not turn it: what is known of it lies on the stored grid."""
-    with reading(path), Image.open(path) as picture:
-        return np.array(picture.convert("RGB"))
 
 
 def read_metres(path: Path, per_metre: float) -> np.ndarray:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vbanana_ros.images import read_image
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.records import Listed, Record, RecordSet, Thing
-from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, stems
+from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, read_rgb, stems
 
 SPLITS = ("train", "val")  # what is published of test's truth is void
 MEND = "unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip side by side (https://www.cityscapes-dataset.com)"
@@ -43,7 +42,7 @@ def open_cityscapes(folder: Path, split: str) -> RecordSet:
 def _read(images: Path, notes: Path, stem: str) -> Record:
     labels = read_ids(notes / f"{stem}_gtFine_labelIds.png", below=len(PLACES))
     numbers = read_ids(notes / f"{stem}_gtFine_instanceIds.png")
-    return Record(read_image(images / f"{stem}_leftImg8bit.png"), Path(stem).name, labels=PLACES[labels], names=NAMES,
+    return Record(read_rgb(images / f"{stem}_leftImg8bit.png"), Path(stem).name, labels=PLACES[labels], names=NAMES,
                   things=_things(numbers), thing_names=tuple(n for i, n in CLASSES.items() if i >= FIRST_THING))
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from vbanana_ros.errors import InputError
-from vbanana_ros.images import read_image
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.records import Listed, Record, RecordSet, Thing
-from vbanana_ros.tuning.sets.layout import check_split, find, read_json, reading
+from vbanana_ros.tuning.sets.layout import check_split, find, read_json, read_rgb, reading
 from vbanana_ros.tuning.sets.masks import coco_mask
 
 SPLITS = ("train", "val")
@@ -110,13 +109,13 @@ def _panoptic(classes: _Classes, images: str, pngs: str, noted: Mapping[str, dic
     """A segment's id is its colour, R + 256 G + 65536 B (panopticapi, utils.py: rgb2id)."""
     path = Path(pngs + noted[name]["file_name"])
     segments = {s["id"]: s for s in noted[name]["segments_info"]}
-    ids = read_image(path).astype(np.int32) @ np.array((1, 1 << 8, 1 << 16), np.int32)
+    ids = read_rgb(path).astype(np.int32) @ np.array((1, 1 << 8, 1 << 16), np.int32)
     found, place = np.unique(ids, return_inverse=True)
     if set(found.tolist()) - {VOID} != set(segments):
         raise InputError(f"{str(path)!r} does not have the segments that its JSON lists; copy both again")
     table = [UNLABELED_8 if i == VOID else classes.place[segments[i]["category_id"]] for i in found.tolist()]
     return Record(
-        read_image(Path(images + name)), Path(name).stem,
+        read_rgb(Path(images + name)), Path(name).stem,
         labels=np.array(table, np.uint8)[place].reshape(ids.shape), names=classes.names,
         things=tuple(classes.thing(s, ids == i) for i, s in segments.items() if classes.is_thing(s)),
         thing_names=classes.thing_names)
@@ -127,4 +126,4 @@ def _instances(classes: _Classes, images: str, sizes: Mapping[str, Any], noted: 
     image = sizes[name]
     things = tuple(classes.thing(note, coco_mask(note["segmentation"], image["height"], image["width"]))
                    for note in noted[image["id"]] if classes.is_thing(note))
-    return Record(read_image(Path(images + name)), Path(name).stem, things=things, thing_names=classes.thing_names)
+    return Record(read_rgb(Path(images + name)), Path(name).stem, things=things, thing_names=classes.thing_names)

@@ -18,8 +18,8 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import need_folder, need_keys, read_npy, read_rgb
-from vbanana_ros.tuning.sets.layout import check_split
+from vbanana_ros.tuning.sets.arrays import read_npy
+from vbanana_ros.tuning.sets.layout import check_split, find, read_rgb, some
 from vbanana_ros.tuning.sets.optical import FROM_OPENGL, intrinsics, rays_of, toward_camera, unit_normals
 
 SPLITS = ("train", "val")
@@ -30,9 +30,9 @@ _K = intrinsics(886.81, 927.06, 512, 384)
 def open_diode(folder: Path, split: str) -> Listed:
     """rgb, depth, K, and normals where DIODE Normal is there too. Raises InputError."""
     check_split("diode", split, SPLITS)
-    root = need_folder(folder / split, _MEND)
+    root = find(folder, split, mend=_MEND)
     images = [path for kind in ("indoors", "outdoor") for path in sorted(root.glob(f"{kind}/scene_*/scan_*/*.png"))]
-    return Listed("diode", need_keys(images, root, _MEND), functools.partial(_read, root))
+    return Listed("diode", some(images, root, _MEND), functools.partial(_read, root))
 
 
 def _read(root: Path, path: Path) -> Record:

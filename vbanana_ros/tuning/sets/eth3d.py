@@ -17,8 +17,7 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import need_folder, need_keys, read_rgb
-from vbanana_ros.tuning.sets.layout import check_split, read_lines, reading
+from vbanana_ros.tuning.sets.layout import check_split, read_lines, read_rgb, reading, some
 from vbanana_ros.tuning.sets.optical import intrinsics
 
 SPLITS = ("test",)
@@ -30,10 +29,9 @@ _TRUTH = "ground_truth_depth/dslr_images"
 def open_eth3d(folder: Path, split: str) -> Listed:
     """rgb, depth, and K where the calibration is there. Raises InputError."""
     check_split("eth3d", split, SPLITS)
-    need_folder(folder, _MEND)
     # The truth is listed, not the images: a few of those have none.
     keys = [(path.parents[2].name, path.name) for path in sorted(folder.glob(f"*/{_TRUTH}/*.JPG"))]
-    return Listed("eth3d", need_keys(keys, folder, _MEND), functools.partial(_read, folder))
+    return Listed("eth3d", some(keys, folder, _MEND), functools.partial(_read, folder))
 
 
 def _read(folder: Path, key: tuple[str, str]) -> Record:

@@ -10,8 +10,8 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import need_keys, read_metres, read_rgb
-from vbanana_ros.tuning.sets.layout import read_json, reading
+from vbanana_ros.tuning.sets.arrays import read_metres
+from vbanana_ros.tuning.sets.layout import read_json, read_rgb, reading, some
 from vbanana_ros.tuning.sets.optical import intrinsics
 
 _ANNOTATIONS = "test_annotations.json"
@@ -24,7 +24,7 @@ def open_flat(name: str, folder: Path, colors: str, depth_of: Callable[[Path], P
     per_metre: what a depth PNG counts to a metre; its 0 is not known.
     Raises InputError where no colour file is there, or one has no depth.
     """
-    keys = need_keys(sorted(folder.glob(colors)), folder, f"give the folder that holds {colors}")
+    keys = some(sorted(folder.glob(colors)), folder, f"give the folder that holds {colors}")
     for path in keys:
         if not depth_of(path).is_file():
             raise InputError(f"{str(path)!r} has no {depth_of(path).name!r}; copy the set again")

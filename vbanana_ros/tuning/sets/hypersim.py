@@ -22,8 +22,8 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import need_folder, need_keys, read_hdf5, read_rgb
-from vbanana_ros.tuning.sets.layout import check_split, reading
+from vbanana_ros.tuning.sets.arrays import read_hdf5
+from vbanana_ros.tuning.sets.layout import check_split, read_rgb, reading, some
 from vbanana_ros.tuning.sets.nyu40 import NYU40, NYU40_THINGS, labels_of
 from vbanana_ros.tuning.sets.optical import FROM_OPENGL, toward_camera, unit_normals
 from vbanana_ros.tuning.sets.things import things_of
@@ -60,9 +60,8 @@ def open_hypersim(folder: Path, split: str) -> Listed:
     Only frames whose depth is on disk: the set is 1.9 TB, and few have all of it.
     """
     check_split("hypersim", split, SPLITS)
-    need_folder(folder, _MEND)
     frames = _on_disk(folder, _frames(folder / _SPLIT_FILE, split))
-    need_keys(frames, folder, _MEND)
+    some(frames, folder, _MEND)
     return Listed("hypersim", frames, functools.partial(_read, folder, _cameras(folder / _CAMERA_FILE)))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import first_folder, need_folder, need_keys, read_mat
-from vbanana_ros.tuning.sets.layout import check_split, read_lines, reading
+from vbanana_ros.tuning.sets.arrays import read_mat
+from vbanana_ros.tuning.sets.layout import check_split, first_folder, read_lines, reading, some
 
 SPLITS = ("test",)
 _MEND = "give the folder with imagelist.txt and ibims1_core_mat"
@@ -26,13 +26,12 @@ _MEND = "give the folder with imagelist.txt and ibims1_core_mat"
 def open_ibims1(folder: Path, split: str) -> Listed:
     """rgb, depth, K. Raises InputError."""
     check_split("ibims1", split, SPLITS)
-    need_folder(folder, _MEND)
     mats = first_folder(folder / "ibims1_core_mat", folder / "gt" / "ibims1_core_mat") or folder
     lists = [path / "imagelist.txt" for path in (folder, mats)]
     names = next((read_lines(path) for path in lists if path.is_file()), None)
     if names is None:
         raise InputError(f"{str(lists[0])!r} is missing; {_MEND}")
-    return Listed("ibims1", need_keys(names, folder, _MEND), functools.partial(_read, mats))
+    return Listed("ibims1", some(names, folder, _MEND), functools.partial(_read, mats))
 
 
 def _read(mats: Path, name: str) -> Record:

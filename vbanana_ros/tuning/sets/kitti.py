@@ -22,9 +22,9 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import first_folder, need_folder, need_keys, read_metres, read_rgb
+from vbanana_ros.tuning.sets.arrays import read_metres
 from vbanana_ros.tuning.sets.flat import annotated_cameras, number, open_flat
-from vbanana_ros.tuning.sets.layout import check_split, read_lines, reading
+from vbanana_ros.tuning.sets.layout import check_split, first_folder, read_lines, read_rgb, reading, some
 
 SPLITS = ("train", "val", "test")
 _PER_METRE = 256
@@ -49,13 +49,12 @@ class Frame(NamedTuple):
 
 def open_kitti(folder: Path, split: str) -> Listed:
     """rgb, depth, and K where the set has it. Raises InputError."""
-    need_folder(folder, _MEND)
     if any(folder.glob("depth_*.png")):
         return _flat(folder, split)
     check_split("kitti", split, SPLITS)
     cropped = first_folder(folder / "depth_selection" / "val_selection_cropped", folder / "val_selection_cropped")
     if split == "val" and cropped:
-        depths = need_keys(sorted((cropped / "groundtruth_depth").glob("*.png")), cropped, _MEND)
+        depths = some(sorted((cropped / "groundtruth_depth").glob("*.png")), cropped, _MEND)
         return Listed("kitti", depths, functools.partial(_read_cropped, cropped))
     return _drives(folder, _eigen(folder) if split == "test" else _annotated(folder, split))
 
@@ -107,7 +106,7 @@ def _drives(folder: Path, frames: list[Frame]) -> Listed:
     raw = first_folder(*(folder / name for name in ("raw", "kitti_raw", "raw_data"))) or folder
     drives = {drive for drive in {(frame.date, frame.drive) for frame in frames} if raw.joinpath(*drive).is_dir()}
     frames = [frame for frame in frames if (frame.date, frame.drive) in drives]
-    return Listed("kitti", need_keys(frames, raw, _MEND), functools.partial(_read_drive, raw))
+    return Listed("kitti", some(frames, raw, _MEND), functools.partial(_read_drive, raw))
 
 
 def _read_drive(raw: Path, frame: Frame) -> Record:

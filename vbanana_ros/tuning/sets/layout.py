@@ -36,6 +36,18 @@ def stems(folder: Path, ending: str, mend: str) -> list[str]:
     return [name.removesuffix(ending) for name in names]
 
 
+def some(keys: Sequence, folder: Path, mend: str) -> Sequence:
+    """The keys themselves. Raises InputError where nothing of a split was found in its folder."""
+    if not keys:
+        raise InputError(f"{str(folder)!r} has no images of this split; {mend}")
+    return keys
+
+
+def first_folder(*folders: Path) -> Path | None:
+    """The first of them that is there: people unpack the same archives one level deeper or less deep."""
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turns whatever goes wrong inside over the content of a file into an InputError that names it."""
@@ -60,6 +72,12 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file, bare, without empty ones at its end. Raises InputError where it is missing."""
     with reading(path):
         return [line.strip() for line in path.read_text("utf-8").rstrip().splitlines()]
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """A picture -> uint8 RGB [H, W, 3]. EXIF does not turn it: what is known of it lies on the stored grid."""
+    with reading(path), Image.open(path) as picture:
+        return np.array(picture.convert("RGB"))
 
 
 def read_ids(path: Path, below: int = 1 << 16) -> np.ndarray:

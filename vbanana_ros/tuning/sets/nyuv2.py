@@ -23,9 +23,9 @@ import numpy as np
 from vbanana_ros.errors import InputError
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.records import Listed, Record, Thing
-from vbanana_ros.tuning.sets.arrays import first_folder, need_folder, need_keys, read_mat
+from vbanana_ros.tuning.sets.arrays import read_mat
 from vbanana_ros.tuning.sets.flat import annotated_cameras, number, open_flat
-from vbanana_ros.tuning.sets.layout import check_split, reading
+from vbanana_ros.tuning.sets.layout import check_split, find, first_folder, reading, some
 from vbanana_ros.tuning.sets.nyu40 import NYU40, labels_of
 from vbanana_ros.tuning.sets.optical import intrinsics
 
@@ -38,11 +38,10 @@ _STUFF = ("wall", "floor", "ceiling")
 
 def open_nyuv2(folder: Path, split: str) -> Listed:
     """rgb, depth, labels, things, K; of a flat folder rgb, depth, K. Raises InputError."""
-    need_folder(folder, _MEND)
     if not (folder / _DATA).is_file():
         return _flat(folder, split)
     check_split("nyuv2", split, tuple(SPLITS))
-    keys = need_keys(_indices(folder / _SPLIT_FILE, SPLITS[split]), folder, _MEND)
+    keys = some(_indices(folder / _SPLIT_FILE, SPLITS[split]), folder, _MEND)
     return Listed("nyuv2", keys, functools.partial(
         _read, folder / _DATA, _names(folder / _DATA), _forty(folder / _CLASSES_FILE)))
 
@@ -50,8 +49,8 @@ def open_nyuv2(folder: Path, split: str) -> Listed:
 def _flat(folder: Path, split: str) -> Listed:
     divided = first_folder(*(folder / name for name in SPLITS))
     check_split("nyuv2" if divided else "this folder of nyuv2", split, tuple(SPLITS) if divided else ("test",))
-    root = need_folder(folder / split, _MEND) if divided else folder
-    need_keys(list(root.glob("**/rgb_*.jpg")), root, _MEND)
+    root = find(folder, split, mend=_MEND) if divided else folder
+    some(list(root.glob("**/rgb_*.jpg")), root, _MEND)
     cameras = annotated_cameras(folder)
     return open_flat("nyuv2", root, "**/rgb_*.jpg", lambda path: path.with_name(f"sync_depth_{number(path)}.png"), 1000,
                      lambda path: cameras.get(number(path), _K))

@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 
 from vbanana_ros.errors import InputError
-from vbanana_ros.images import read_image
 from vbanana_ros.tuning.records import Expression, Listed, Record, RecordSet
-from vbanana_ros.tuning.sets.layout import check_split, find, read_json, reading, stems
+from vbanana_ros.tuning.sets.layout import check_split, find, read_json, read_rgb, reading, stems
 
 SPLITS = ("train", "val", "test")
 MEND = "download ReasonSeg (https://github.com/dvlab-research/LISA) and give the folder of its train, val and test"
@@ -33,7 +32,7 @@ def open_reasonseg(folder: Path, split: str) -> RecordSet:
 
 
 def _read(root: Path, most: int | None, stem: str) -> Record:
-    rgb = read_image(root / f"{stem}.jpg")
+    rgb = read_rgb(root / f"{stem}.jpg")
     path = root / f"{stem}.json"
     note = _note(path)
     with reading(path):

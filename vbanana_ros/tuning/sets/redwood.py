@@ -10,7 +10,6 @@ from pathlib import Path
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.tuning.records import Listed
-from vbanana_ros.tuning.sets.arrays import need_folder
 from vbanana_ros.tuning.sets.flat import number, open_flat
 from vbanana_ros.tuning.sets.layout import check_split
 
@@ -22,7 +21,6 @@ _MEND = "give the folder of Open3D's Redwood frames"
 def open_redwood(folder: Path, split: str) -> Listed:
     """rgb, depth, and K where camera_primesense.json is there. Raises InputError."""
     check_split("redwood", split, SPLITS)
-    need_folder(folder, _MEND)
     K = Camera.from_file(folder / _CAMERA).K if (folder / _CAMERA).is_file() else None
     if (folder / "color").is_dir():
         return open_flat("redwood", folder, "color/*.jpg", lambda path: folder / "depth" / f"{number(path)}.png", 1000,

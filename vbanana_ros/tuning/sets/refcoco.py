@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vbanana_ros.images import read_image
 from vbanana_ros.tuning.records import Expression, Listed, Record, RecordSet
-from vbanana_ros.tuning.sets.layout import check_split, find, read_json, reading
+from vbanana_ros.tuning.sets.layout import check_split, find, read_json, read_rgb, reading
 from vbanana_ros.tuning.sets.masks import coco_mask
 
 IMAGES = ("images/mscoco/images/train2014", "images/train2014", "train2014")
@@ -80,7 +79,7 @@ def _read(images: Path, refs: Mapping[int, list[dict]], noted: Mapping[int, dict
     for ref in refs[image]:
         mask = coco_mask(noted[ref["ann_id"]]["segmentation"], height, width)
         expressions += [_expression(sentence, mask) for sentence in ref["sentences"]]
-    return Record(read_image(images / name), Path(name).stem, expressions=tuple(expressions))
+    return Record(read_rgb(images / name), Path(name).stem, expressions=tuple(expressions))
 
 
 def _expression(sentence: dict, mask: np.ndarray) -> Expression:

@@ -19,8 +19,8 @@ import numpy as np
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import need_folder, need_keys, read_metres, read_npy, read_rgb
-from vbanana_ros.tuning.sets.layout import check_split, read_lines, reading
+from vbanana_ros.tuning.sets.arrays import read_metres, read_npy
+from vbanana_ros.tuning.sets.layout import check_split, read_lines, read_rgb, reading, some
 from vbanana_ros.tuning.sets.optical import unit_normals
 
 SPLITS = ("train", "val", "test")
@@ -29,12 +29,11 @@ _MEND = "give the folder with the scene*_* folders (DSINE's scannet, or SensRead
 
 def open_scannet(folder: Path, split: str) -> Listed:
     """DSINE's layout: rgb, normals, K. SensReader's: rgb, depth, and K where it was exported. Raises InputError."""
-    need_folder(folder, _MEND)
     images = sorted(folder.glob("scene*/*_img.png"))
     check_split("scannet", split, ("test",) if images else SPLITS)
     if images:
         return Listed("scannet", images, _read_normals)
-    return Listed("scannet", need_keys(_depths(folder, split), folder, _MEND), _read_depth)
+    return Listed("scannet", some(_depths(folder, split), folder, _MEND), _read_depth)
 
 
 def _name(scene: str, path: Path) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.records import Listed, Record
-from vbanana_ros.tuning.sets.arrays import first_folder, need_folder, need_keys, read_metres, read_rgb
-from vbanana_ros.tuning.sets.layout import check_split, read_ids, read_lines, reading
+from vbanana_ros.tuning.sets.arrays import read_metres
+from vbanana_ros.tuning.sets.layout import check_split, first_folder, read_ids, read_lines, read_rgb, reading, some
 from vbanana_ros.tuning.sets.optical import intrinsics
 from vbanana_ros.tuning.sets.things import things_of
 
@@ -55,8 +55,7 @@ class Frame(NamedTuple):
 def open_vkitti2(folder: Path, split: str) -> Listed:
     """rgb, depth; K, labels and things where textgt, classSegmentation, instanceSegmentation are. Raises InputError."""
     check_split("vkitti2", split, tuple(SPLITS))
-    need_folder(folder, _MEND)
-    frames = need_keys([frame for scene in SPLITS[split] for frame in _frames(folder, scene)], folder, _MEND)
+    frames = some([frame for scene in SPLITS[split] for frame in _frames(folder, scene)], folder, _MEND)
     return Listed("vkitti2", frames, functools.partial(_read, folder))
 
 

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vbanana_ros.errors import InputError
-from vbanana_ros.images import read_image
-from vbanana_ros.tuning.records import Listed, Record, RecordSet, Thing
-from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, read_lines, stems
+from vbanana_ros.tuning.records import BACKGROUND, Listed, Record, RecordSet
+from vbanana_ros.tuning.sets.layout import check_split, find, read_ids, read_lines, read_rgb, reading, stems
+from vbanana_ros.tuning.sets.things import things_of
 
 SPLITS = ("train", "val", "trainval")
 # By number in the PNGs. The background is a class of the benchmark: none of the others.
-NAMES = ("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+NAMES = (BACKGROUND, "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
          "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor")
 VOID = 255  # the unsure rims of objects and what is too hard: UNLABELED_8 as it is
 MEND = "unpack VOCtrainval_11-May-2012.tar and give its VOCdevkit/VOC2012"
@@ -45,21 +44,10 @@ def open_voc(folder: Path, split: str) -> RecordSet:
 
 def _read(root: Path, forms: tuple[str, str, str], stem: str) -> Record:
     picture, classes, objects = (root / form.format(stem) for form in forms)
-    labels = read_ids(classes, below=VOID + 1).astype(np.uint8)
-    return Record(read_image(picture), stem, labels=labels, names=NAMES, things=_things(objects, labels),
-                  thing_names=NAMES[1:])
-
-
-def _things(path: Path, labels: np.ndarray) -> tuple[Thing, ...]:
-    """Each object is of the class that its pixels are labelled with."""
-    objects = read_ids(path, below=VOID + 1)
-    if objects.shape != labels.shape:
-        raise InputError(f"{str(path)!r} is not of the size of its classes; copy both again")
-    things = []
-    for number in np.unique(objects[(objects != 0) & (objects != VOID)]):
-        mask = objects == number
-        label = int(np.bincount(labels[mask]).argmax())
-        if not 0 < label < len(NAMES):
-            raise InputError(f"{str(path)!r}: object {number} is of no class; copy it and its classes again")
-        things.append(Thing(NAMES[label], mask))
-    return tuple(things)
+    labels, ids = read_ids(classes, below=VOID + 1).astype(np.uint8), read_ids(objects, below=VOID + 1)
+    ids[ids == VOID] = 0
+    with reading(objects):
+        things = things_of(ids, labels, NAMES, NAMES[1:])
+        if ids.shape != labels.shape or len(things) < np.unique(ids[ids > 0]).size:
+            raise ValueError("an object is of no class, or the size is another")
+    return Record(read_rgb(picture), stem, labels=labels, names=NAMES, things=things, thing_names=NAMES[1:])

@@ -1,0 +1,54 @@
+"""Batches: a function of seed and step, and what is drawn for them."""
+
+import numpy as np
+import torch
+
+from vbanana_ros.tuning.batches import Batches, depth_of, fit_image, fit_map, timesteps
+
+TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1}
+
+
+def same(first, second):
+    """Equal, bit for bit; what is not known (NaN) too."""
+    return first.keys() == second.keys() and all(
+        torch.equal(first[k].nan_to_num(-9), second[k].nan_to_num(-9)) for k in first)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(scenes_folder, feed, student):
+    made = student(0, **TINY)
+    first, again, other = (Batches(feed(scenes_folder), made.recipe, made.collate, seed) for seed in (1, 1, 2))
+    again[0], again[7]
+    assert same(first[3], again[3])
+    assert not same(first[3], first[4]) and not same(first[3], other[3])
+
+
+def test_to_overfit_the_same_few_batches_come_again_as_they_are(scenes_folder, feed, student):
+    made = student(0, **TINY | {"overfit": 2})
+    batches = Batches(feed(scenes_folder), made.recipe, made.collate, 0)
+    assert same(batches[1], batches[3]) and same(batches[0], batches[4]) and not same(batches[0], batches[1])
+    drawn, _ = batches.draw(0)
+    exact = fit_image(drawn.records[0].rgb.astype(np.float32) / 255, (32, 32))
+    assert torch.equal(drawn.images[0], exact)
+
+
+def test_examples_belong_to_their_images_and_know_what_they_ask(scenes_folder, feed, student):
+    made = student(0, **TINY)
+    drawn, _ = Batches(feed(scenes_folder), made.recipe, made.collate, 0).draw(0)
+    assert len(drawn.owners) == len(drawn.examples) and set(drawn.owners) == {0, 1} and len(drawn.records) == 2
+    assert len(drawn.pictures) == 1 and drawn.broken == []
+    for example in drawn.examples:
+        known = np.isfinite(depth_of(example)).any()
+        assert known == (example.request.task == "depth")
+
+
+def test_maps_are_never_blended_and_images_are():
+    half = np.zeros((4, 4), np.float32)
+    half[:, 2:] = 1
+    assert set(fit_map(half, (3, 3)).unique().tolist()) == {0.0, 1.0}
+    image = fit_image(np.repeat(half[..., None], 3, 2), (4, 1))
+    assert torch.equal(image, torch.zeros(3, 4, 1))
+
+
+def test_timesteps_are_between_clean_and_noise():
+    times = timesteps(1000, np.random.default_rng(0))
+    assert 0 < times.min() and times.max() < 1 and 0.5 < times.median() < 0.65

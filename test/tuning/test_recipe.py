@@ -1,0 +1,20 @@
+"""Recipes: the learning rate's way, and what is refused."""
+
+import pytest
+
+from vbanana_ros.errors import InputError
+from vbanana_ros.tuning.recipe import Recipe, learning_rate
+
+
+def test_learning_rate_warms_up_stays_and_falls():
+    recipe = Recipe(rate=2.0, warmup=10, decay=0.5)
+    rates = [learning_rate(step, 100, recipe) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == rates[49] == 2.0
+    assert rates[75] == pytest.approx(1.0) and rates[99] == pytest.approx(0.04)
+    assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) <= 0.2 + 1e-9
+
+
+@pytest.mark.parametrize("wrong", [{"target": "x1"}, {"precision": "fp8"}])
+def test_an_unknown_choice_is_named(wrong):
+    with pytest.raises(InputError, match=f"no {[*wrong][0]} '{[*wrong.values()][0]}'; choose"):
+        Recipe(**wrong)

@@ -1,0 +1,196 @@
+"""`nano` as a student: its two networks and a probe, its own losses, its model directory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import FlowMatchEulerDiscreteScheduler
+from scipy.optimize import linear_sum_assignment
+from torch import nn
+
+from vbanana_ros.generators.nano import NanoGenerator, NanoPipeline
+from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
+from vbanana_ros.generators.nano_unet import NanoUNet, Painting
+from vbanana_ros.generators.profile import Profile
+from vbanana_ros.generators.write import appearing
+from vbanana_ros.tasks import TASKS, dialect
+from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map, timesteps
+from vbanana_ros.tuning.decoded import angle_error, check_code, log_depth_error
+from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
+from vbanana_ros.tuning.muon import Muon
+from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss
+from vbanana_ros.tuning.recipe import Recipe
+
+# Weights that meet inputs and outputs: not the hidden matrices that Muon is for.
+_OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.to_", "probe")
+# How much better, in nats, the next of the painter's own colours must fit an instance to be taken.
+PREFERENCE = 0.5
+PICTURE_STEPS = 12
+DEFAULT = Recipe()
+
+
+class NanoStudent(nn.Module):
+    """Text encoder, UNet and probe as one module, so that one EMA and one checkpoint hold them."""
+
+    name = "nano"
+
+    def __init__(self, text_encoder: NanoTextEncoder, unet: NanoUNet, recipe: Recipe = DEFAULT,
+                 depth_code: str = "hilbert") -> None:
+        super().__init__()
+        self.text_encoder, self.unet, self.probe = text_encoder, unet, Probe(unet.config.channels[0])
+        self.recipe, self.size_multiple, self.depth_code = recipe, unet.size_multiple, depth_code
+        self.tasks = dialect(self._profile(self.name, ""))
+        check_code(recipe, depth_code)
+        if recipe.checkpointing:
+            unet.enable_gradient_checkpointing()
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """The terms of the loss; what is painted is compared in float32."""
+        painting, read = self.paint(batch)
+        with torch.autocast(batch["images"].device.type, enabled=False):
+            return losses(painting, read, batch, self.recipe)
+
+    def paint(self, batch: dict[str, Any]) -> tuple[Painting, torch.Tensor]:
+        """What is painted, one row a prompt, and what the probe reads, one row an entry of `facts`."""
+        tokens: PromptTokens = self.text_encoder(batch["ids"], batch["colors"], batch["colored"])
+        images, owner = batch["images"], batch["owner"]
+        if self.recipe.target == "x0":
+            shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)))
+            features = shared.select(owner)
+        else:
+            shared = features = self.unet.encode(images[owner], batch["answer_sample"], batch["answer_time"])
+        read = self.probe(shared.levels[0])
+        for known, part in ((False, "text"), (True, "edit")):
+            sample = batch[f"{part}_sample"]
+            if len(sample):
+                image = batch["edit_image"] if known else None
+                features = features + self.unet.encode(image, sample, batch[f"{part}_time"])
+        return self.unet.decode(features, tokens, tuple(batch["phase"].tolist())), read
+
+    def collate(self, drawn: Drawn, rng: np.random.Generator) -> dict[str, Any]:
+        """Tensors; of targets every second pixel both ways, from a random phase."""
+        size, n = self.recipe.size, len(drawn.examples)
+        rows = drawn.examples + drawn.pictures
+        row, column = rng.integers(2, size=2)
+
+        def thin(maps: list[torch.Tensor]) -> torch.Tensor:
+            return torch.stack([m[..., row::2, column::2] for m in maps])
+
+        answers = [2 * fit_map(e.target, size) - 1 for e in drawn.examples]
+        painted = [fit_image(e.target, size) for e in drawn.pictures]
+        flow = self.recipe.target == "flow"
+        noisy = torch.stack(answers + painted) if flow else torch.stack(painted) if painted else drawn.images[:0]
+        noise = torch.from_numpy(rng.normal(size=tuple(noisy.shape)).astype(np.float32))
+        time = timesteps(len(noisy), rng)
+        sample = torch.lerp(noisy, noise, time[:, None, None, None])
+        n_answers, n_text = n if flow else 0, sum(not e.image for e in drawn.pictures)
+        parts = ("answer", "text", "edit")
+        counts = (n_answers, n_text, len(drawn.pictures) - n_text)
+        batch = {f"{part}_sample": s for part, s in zip(parts, sample.split(counts), strict=True)}
+        batch |= {f"{part}_time": t for part, t in zip(parts, time.split(counts), strict=True)}
+        batch |= self.text_encoder.tokenizer([e.prompt for e in rows])
+        facts = [fit_map(known_facts(r), size)[:, PATCH // 2::PATCH, PATCH // 2::PATCH] for r in drawn.records]
+        return batch | {
+            "images": drawn.images, "owner": torch.tensor(drawn.owners), "phase": torch.tensor([row, column]),
+            "targets": thin(answers + painted),
+            "valid": thin([fit_map(e.valid, size) for e in rows]),
+            "choice": thin([fit_map(e.choice, size)[0].long() for e in rows]),
+            "depth": thin([fit_map(depth_of(e), size)[0] for e in drawn.examples]),
+            "is_normals": torch.tensor([e.request.task == "normals" for e in drawn.examples]),
+            "edit_image": drawn.originals, "picture_time": time[n_answers:],
+            "facts": torch.stack(facts)[drawn.owners] if flow else torch.stack(facts),
+        }
+
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Muon for the matrices inside the painter, AdamW for tables, norms, biases and what makes the output."""
+        inner, rest = [], []
+        for name, parameter in self.named_parameters():
+            outer = parameter.ndim < 2 or any(part in name for part in _OUTER)
+            (rest if outer else inner).append(parameter)
+        rate, decay = self.recipe.rate, self.recipe.weight_decay
+        return (Muon(inner, lr=rate, weight_decay=decay),
+                torch.optim.AdamW(rest, lr=rate, weight_decay=decay, betas=(0.9, 0.98), fused=True))
+
+    def generator(self) -> NanoGenerator:
+        """Over the very weights that are trained."""
+        pipeline = NanoPipeline(self.text_encoder, self.unet, FlowMatchEulerDiscreteScheduler())
+        return NanoGenerator(pipeline, self._profile("nano", ""), "")
+
+    def export(self, folder: Path, about: str, card: str) -> None:
+        """fp16 safetensors with a profile and a card."""
+        pipeline = NanoPipeline(copy.deepcopy(self.text_encoder).half(), copy.deepcopy(self.unet).half(),
+                                FlowMatchEulerDiscreteScheduler())
+        with appearing(folder, self._profile(folder.name, about), card) as part:
+            pipeline.save_pretrained(part, safe_serialization=True)
+
+    def _profile(self, name: str, about: str) -> Profile:
+        height, width = self.recipe.size
+        steps = 1 if self.recipe.target == "x0" else PICTURE_STEPS // 3
+        return Profile(name=name, family="nano", license="Apache-2.0", area=height * width, steps=steps,
+                       picture_steps=PICTURE_STEPS, about=about, tasks=tuple(TASKS), depth_code=self.depth_code)
+
+
+def losses(painting: Painting, read: torch.Tensor, batch: dict[str, Any], recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The terms of a batch, weights included."""
+    n = len(batch["owner"])
+    chosen = (batch["choice"][:n] >= OWN) & (batch["choice"][:n] < FREE)  # colours that the painter may choose
+    known = batch["valid"][:n] * ~chosen[:, None]
+    answers, targets = painting.rgb[:n], batch["targets"][:n]
+    terms = {"rgb": ((answers - targets).abs() * known).mean()}
+    if recipe.log_depth:
+        terms["log_depth"] = recipe.log_depth * log_depth_error(answers, targets, batch["depth"]).mean()
+    if recipe.angle:
+        ours = batch["is_normals"][:, None, None] * known[:, 0]
+        terms["angle"] = recipe.angle * (angle_error(answers, targets) * ours).mean()
+    if len(batch["targets"]) > n:
+        # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
+        time = batch["picture_time"][:, None, None, None].clamp(min=0.1)
+        terms["picture"] = 0.1 * ((painting.rgb[n:] - batch["targets"][n:]) / time).square().mean()
+    terms["palette"] = recipe.palette * palette_loss(painting.choice[:n], batch["choice"][:n], batch["colored"][:n])
+    terms["probe"] = recipe.probe * probe_loss(read, batch["facts"])
+    return terms
+
+
+def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each pixel's choice of colour, small regions weighted up.
+
+    guess: [N, 1 + P + K, H, W], log-probabilities as in Painting; choice: int64 [N, H, W] in the order of the prompt's
+    colours; colored: bool [N, P]. Instances take those of the painter's own colours that fit best what it painted
+    (bipartite matching, as in DETR, arXiv 2005.12872), for which colour is whose is up to it.
+    """
+    slots = torch.full((len(colored), 256), -100)
+    for i, row in enumerate(colored):
+        columns = row.nonzero()[:, 0].cpu() + 1
+        if len(columns):
+            slots[i, :len(columns)] = columns
+            slots[i, FREE] = 0
+            things, own = _match(guess[i, 1 + len(row):].detach(), choice[i])
+            slots[i, OWN + things] = 1 + len(row) + own
+    slots = slots.to(guess.device)
+    target = slots.gather(1, choice.flatten(1)).reshape(choice.shape)
+    target = target.masked_fill(choice == IGNORE, -100)
+    seen = target != -100
+    if not seen.any():
+        return guess.new_zeros(())
+    entropy = F.nll_loss(guess, target, ignore_index=-100, reduction="none")
+    index = target.clamp(min=0).flatten(1)
+    counts = torch.zeros(guess.shape[:2], device=guess.device).scatter_add_(1, index, seen.flatten(1).float())
+    weight = (index.shape[1] / counts.clamp(min=1)).sqrt().clamp(max=15).gather(1, index).reshape(target.shape) * seen
+    return (entropy * weight).sum() / weight.sum()
+
+
+def _match(guess: torch.Tensor, choice: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The instances of one picture, and the own colour of each: guess [K, H, W], choice int64 [H, W]."""
+    things = choice[(choice >= OWN) & (choice < FREE)].unique()
+    masks = (choice.flatten() == things[:, None]).to(guess.dtype)
+    fit = masks @ guess.flatten(1).clamp(min=-50).T / masks.sum(1, keepdim=True)
+    # Of colours that fit as well the first ones, else all would be used alike and none be learnt.
+    fit = fit.float().cpu() - PREFERENCE * torch.arange(fit.shape[1])
+    rows, own = linear_sum_assignment(fit, maximize=True)
+    return things.cpu()[rows] - OWN, torch.from_numpy(own)

@@ -1,0 +1,60 @@
+"""What a run trains, and how: all that it depends on but its model and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vbanana_ros.errors import InputError
+
+TARGETS = ("x0", "flow")
+PRECISIONS = ("bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a user may choose; the defaults are those that `nano` was trained with.
+
+    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each.
+    pictures: rows in a batch that are painted from noise: from text, or as edits.
+    target: how answers are painted: `x0` in one step at a fixed timestep, `flow` in several, by flow matching.
+    lora: rank of low-rank adapters on attention and MLP; 0 trains all weights.
+    rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
+    log_depth, angle: weights of loss terms in decoded units, see `decoded.py`; the paper has none.
+    palette, probe: of nano alone, weights of the cross-entropy of its choice of colour and of what a probe reads.
+    max_length: of klein alone, tokens of a prompt: the fewer the faster, then and in use.
+    precision: `bf16` for activations (weights of a LoRA's base too, on a GPU), or `fp32`.
+    checkpointing: activations are computed again on the way back instead of kept: less memory, a third more time.
+    overfit: so many batches, without augmentation, over and over: what any tuner must be able to learn by heart.
+    """
+
+    size: tuple[int, int] = (192, 256)
+    images: int = 8
+    answers: int = 1
+    pictures: int = 1
+    most_classes: int = 12
+    target: str = "x0"
+    lora: int = 0
+    rate: float = 6e-4
+    warmup: int = 200
+    decay: float = 0.5
+    weight_decay: float = 0.02
+    ema: float = 0.999
+    log_depth: float = 0.0
+    angle: float = 0.0
+    palette: float = 0.3
+    probe: float = 0.8
+    max_length: int = 512
+    precision: str = "bf16"
+    checkpointing: bool = False
+    overfit: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("target", TARGETS), ("precision", PRECISIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
+
+
+def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Warm-up, constant, then linearly to zero: the run's length can be chosen late."""
+    rest = (steps - step) / max(1, recipe.decay * steps)
+    return recipe.rate * min(1.0, (step + 1) / recipe.warmup, rest)
