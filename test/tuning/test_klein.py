@@ -20,7 +20,8 @@ from vbanana_ros.tuning.tune import make_student
 from vbanana_ros.tuning.tuner import tune
 
 SIZE = (16, 24)
-TINY = {"size": SIZE, "images": 2, "pictures": 0, "warmup": 5, "precision": "fp32", "max_length": 320, "most_classes": 3}
+TINY = {"size": SIZE, "images": 2, "pictures": 0, "warmup": 5, "precision": "fp32", "max_length": 320,
+        "most_classes": 3}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_lora_overfits_a_handful_of_scenes(base, handful, feed, tmp_path):
     recipe = Recipe(**TINY | {"images": 8, "lora": 64, "rate": 1e-2, "ema": 0.9, "overfit": 1})
     fed = feed(handful, depth=1.0, semantic=1.0)
     student = make_student(str(base), recipe)
-    tune(student, fed, tmp_path / "out", 240, workers=0)
+    tune(student, fed, tmp_path / "out", 180, check_every=60, workers=0)
     generator = load_generator(tmp_path / "out" / "model", "cpu")
     quiz = Quiz.of_batches(Batches(fed, recipe, student.collate, 0, student.tasks), 1)
     figures = quiz.scores(quiz.paint(generator)).value()
