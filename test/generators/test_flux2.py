@@ -1,5 +1,8 @@
 """FLUX.2 klein by our own loop: what the stock pipeline gives, without its crop and its 8 bits."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +40,20 @@ def test_bit_for_bit_the_stock_pipelines(klein, stock, steps, image):
                    num_inference_steps=steps, latents=latents(klein, size, 3).expand(2, -1, -1, -1),
                    output_type="np").images
     assert ours.shape == theirs.shape and np.array_equal(ours, theirs)
+
+
+def test_a_model_that_is_not_distilled_is_guided_as_the_stock_pipeline_does(klein_folder, tmp_path):
+    folder = shutil.copytree(klein_folder, tmp_path / "base")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"is_distilled": False}))
+    klein, stock = load_generator(folder, "cpu"), Flux2KleinPipeline.from_pretrained(folder, local_files_only=True)
+    stock.set_progress_bar_config(disable=True)
+    ours = klein.generate(klein.encode_image(FRAME), klein.encode_prompts(PROMPTS), 3, seed=3)
+    height, width = ours.shape[1:3]
+    theirs = [stock(image=Image.fromarray(FRAME), prompt=PROMPTS, height=height, width=width, num_inference_steps=3,
+                    latents=latents(klein, (height, width), 3).expand(2, -1, -1, -1), output_type="np",
+                    guidance_scale=scale).images for scale in (4.0, 1.0)]
+    assert np.array_equal(ours, theirs[0]) and np.abs(theirs[0] - theirs[1]).max() > 1e-3
 
 
 def test_an_odd_size_is_resized_and_not_cropped(klein):

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 CACHED = 64
 MAX_LENGTH = 512  # tokens of a prompt, the stock pipeline's
+GUIDANCE = 4.0  # of a model that is not distilled, the stock pipeline's
 LEAST = 1 / 16  # of the profile's area: an image is not made smaller than this to save memory
 
 
@@ -248,6 +249,8 @@ class KleinGenerator:
             size_multiple=self.painter.size_multiple, max_area=area, max_batch=8, steps=profile.steps,
             picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license,
             tasks=profile.tasks, max_images=4)
+        distilled = getattr(pipeline.config, "is_distilled", True)
+        self._guidance = 1.0 if distilled else profile.guidance or GUIDANCE
         self._least_area = max(1, int(LEAST * area))
         self._embed = functools.lru_cache(CACHED)(self._embedded)
         # Prompts come in another thread than frames, and with `offload: text` they send the transformer away.
@@ -324,11 +327,19 @@ class KleinGenerator:
         scheduler.set_begin_index(0)
         # Between the steps in float32: bfloat16 would round away what the decoders tell apart.
         tokens, ids = tokens.float().expand(n, -1, -1), ids.expand(n, -1, -1)
+        nothing = self._nothing(n) if steps > 1 and self._guidance > 1 else None
         for timestep in scheduler.timesteps:
             sigma = (timestep / 1000).expand(n)
             velocity = self.painter.velocity(tokens, ids, sigma, prompts, image)
+            if nothing is not None:
+                unguided = self.painter.velocity(tokens, ids, sigma, nothing, image)
+                velocity = unguided + self._guidance * (velocity - unguided)
             tokens = scheduler.step(velocity.float(), timestep, tokens, return_dict=False)[0]
         return (self.painter.decode(tokens, size) / 2 + 0.5).clamp(0, 1)
+
+    def _nothing(self, n: int) -> Prompts:
+        """The empty prompt, n times: what guidance leads away from."""
+        return self._embed(("",)).select(torch.zeros(n, dtype=torch.long))
 
     def _within_memory(self, attempt: Callable, rows: int, size: Callable[[], tuple[int, int]]):
         """attempt(), and where that takes more memory than there is, again with less to do.

@@ -57,6 +57,6 @@ class Pix2PixGenerator(StockGenerator):
         latents = self.pipeline(
             image=images.latents, prompt_embeds=prompts.embeds,
             negative_prompt_embeds=prompts.empty.expand(len(prompts), -1, -1), num_inference_steps=steps,
-            guidance_scale=TEXT_GUIDANCE, image_guidance_scale=IMAGE_GUIDANCE, generator=noise,
+            guidance_scale=self.profile.guidance or TEXT_GUIDANCE, image_guidance_scale=IMAGE_GUIDANCE, generator=noise,
             output_type="latent").images
         return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]

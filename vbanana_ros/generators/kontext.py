@@ -59,7 +59,7 @@ class KontextGenerator(StockGenerator):
         tokens = self.pipeline(
             image=None if images is None else images.latents, prompt_embeds=prompts.embeds,
             pooled_prompt_embeds=prompts.pooled, height=size[0], width=size[1], max_area=size[0] * size[1],
-            num_inference_steps=steps, guidance_scale=GUIDANCE,
+            num_inference_steps=steps, guidance_scale=self.profile.guidance or GUIDANCE,
             latents=self.noise(size, seed).expand(len(prompts), -1, -1), output_type="latent").images
         return self.decode(tokens, size)
 

@@ -150,7 +150,7 @@ class QwenGenerator(StockGenerator):
         for timestep in scheduler.timesteps:
             wanted, unwanted = (self.velocity(tokens, timestep / 1000, embeds, images)
                                 for embeds in (asked, images.empty))
-            guided = unwanted + GUIDANCE * (wanted - unwanted)
+            guided = unwanted + (self.profile.guidance or GUIDANCE) * (wanted - unwanted)
             guided = guided * (wanted.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
             tokens = scheduler.step(guided, timestep, tokens, return_dict=False)[0]
         return self.decode(tokens, size)

@@ -147,4 +147,4 @@ class KleinStudent(nn.Module):
         return replace(
             self.profile, name=name, about=about, tasks=tuple(TASKS), area=height * width,
             base=str(self.folder.resolve()), noise="image" if one else "gaussian", steps=1 if one else 4,
-            max_length=self.recipe.max_length, sha256={})
+            guidance=0.0 if one else 1.0, max_length=self.recipe.max_length, sha256={})
