@@ -1,4 +1,4 @@
-"""The runs behind docs/ablations.md: a small nano, trained and judged anew for each row.
+"""The runs behind docs/ablations.md: nano's image side as it ships, all that reads prompts and paints learnt anew.
 
     python docs/ablations.py --out out/ablations [--steps 1500] [--only NAME]
 
@@ -23,6 +23,7 @@ from vbanana_ros.evaluation.exam import Exam, evaluate
 from vbanana_ros.evaluation.pictures import PictureCases
 from vbanana_ros.evaluation.sim import questions
 from vbanana_ros.evaluation.suite import Case, Question
+from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano import NanoGenerator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
@@ -40,6 +41,7 @@ from vbanana_ros.tuning.vocabulary import VOCABULARY
 
 SIZE = (96, 128)
 FIXED = dict(zip((*CLASSES, "sky"), palette(len(CLASSES) + 1, taken=[(0, 0, 0)]), strict=True))
+IMAGE_SIDE = ("conv_in", "time_embedding", "down", "back")
 MIXED = {"depth": 2.0, "normals": 1.0, "semantic": 2.0}
 
 
@@ -89,8 +91,11 @@ def main() -> None:
 
 def trained(name: str, run: Run, data: Path, out: Path, steps: int) -> NanoGenerator:
     torch.manual_seed(0)
-    recipe = Recipe(**{"size": SIZE, "images": 16, "pictures": 0, "rate": 2e-3, "warmup": 100} | run.recipe)
-    unet = NanoUNet(channels=(32, 64, 96, 128))
+    recipe = Recipe(**{"size": SIZE, "images": 16, "pictures": 0, "rate": 6e-4, "warmup": 30} | run.recipe)
+    unet = NanoUNet()
+    seen = {k: v for k, v in load_generator("nano", "cpu").pipeline.unet.state_dict().items()
+            if k.startswith(IMAGE_SIDE)}
+    unet.load_state_dict(unet.state_dict() | seen)
     student = NanoStudent(NanoTextEncoder(VOCABULARY), unet, recipe, run.depth_code)
     mixture = Mixture([(open_scenes(data), 1.0)], run.tasks, PICTURES)
     with fixed_legends() if run.legends == "fixed" else nullcontext():
