@@ -215,7 +215,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from vbanana_ros.evaluation import run
 
     run(args.model, args.suite, args.data, args.split, args.count, args.batch, args.votes, args.align, args.out,
-        args.json, args.html, args.device)
+        args.json, args.html, args.device, args.params_file)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -321,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--overfit", type=_count, metavar="BATCHES", help="learn so many by heart, as a check")
 
     evaluate = _command(commands, "evaluate", _evaluate, "the paper's metrics on held-out scenes and real frames")
+    evaluate.add_argument("--params-file", type=Path, help="of it the parameters of speed")
     evaluate.add_argument("--model", default="nano")
     evaluate.add_argument("--device", default="auto")
     evaluate.add_argument("--suite", default="all", metavar="NAME",

@@ -118,7 +118,7 @@ def test_a_model_that_cannot_paint_is_named():
 
 
 def test_the_table_and_the_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Painter())
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Painter())
     run(suite="pictures", count=3, json_path=tmp_path / "s.json", html_path=tmp_path / "s.html", out=tmp_path / "out")
     table = capsys.readouterr().out
     assert "| pictures (3) | picture | all objects found again, % of pictures ↑ | 100.0 |" in table

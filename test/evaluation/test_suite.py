@@ -355,7 +355,7 @@ def test_json_is_strict_and_atomic(tmp_path):
 
 
 def test_run_prints_the_table_and_writes_the_file(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Gray())
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Gray())
     run("nano", "real", data, json_path=tmp_path / "out.json")
     out, err = capsys.readouterr()
     assert out.startswith("| frames") and f"vbanana evaluate --model nano --suite real --data {data}" in out
@@ -366,7 +366,7 @@ def test_run_prints_the_table_and_writes_the_file(data, tmp_path, capsys, monkey
 
 
 def test_run_without_real_frames(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Gray())
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Gray())
     monkeypatch.chdir(tmp_path)
     run("nano", "real")
     out, err = capsys.readouterr()
@@ -376,7 +376,7 @@ def test_run_without_real_frames(tmp_path, capsys, monkeypatch):
 
 
 def test_run_on_simulated_scenes(sim_cases, capsys, monkeypatch):
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Oracle(sim_cases))
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Oracle(sim_cases))
     run("nano", "sim", count=2)
     assert "| sim (2) | depth     | delta1 ↑" in capsys.readouterr().out
 
@@ -512,7 +512,7 @@ def a_set(monkeypatch, cases: Sequence[Case]) -> None:
 def test_run_refuses_a_folder_of_another_run(tmp_path, monkeypatch, capsys):
     cases = depths(2)
     a_set(monkeypatch, cases)
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Oracle(cases))
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Oracle(cases))
     run("nano", "toys", tmp_path, out=tmp_path / "out")
     run("nano", "toys", tmp_path, out=tmp_path / "out", batch=2)
     with pytest.raises(InputError, match="holds a run whose suite is 'toys', not 'plays'; name another folder"):
@@ -529,7 +529,7 @@ def test_run_refuses_a_folder_of_another_run(tmp_path, monkeypatch, capsys):
 
 def test_run_of_frames_that_are_all_damaged(tmp_path, monkeypatch):
     a_set(monkeypatch, OnlyDamaged())
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Gray())
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Gray())
     with pytest.raises(InputError, match="no frame of toys can be asked about: c.png is cut"):
         run("nano", "toys", tmp_path)
 
@@ -555,7 +555,7 @@ def test_the_page_is_whole_in_itself_and_shows_three_frames_a_task(tmp_path, mon
     cases = Damaged(replace(a_case(seed), name=f"<{seed}>.png") for seed in range(6))
     a_set(monkeypatch, cases)
     readable = [case for i, case in enumerate(list.copy(cases)) if i != 2]
-    monkeypatch.setattr(evaluation, "load_generator", lambda model, device: Noisy(readable))
+    monkeypatch.setattr(evaluation, "load_generator", lambda model, device, speed: Noisy(readable))
     run("nano", "toys", tmp_path, html_path=tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     bare = re.sub(r"base64,[^\"]+", "", html)
@@ -567,3 +567,15 @@ def test_the_page_is_whole_in_itself_and_shows_three_frames_a_task(tmp_path, mon
                  "painted", "decoded", "mIoU"):
         assert text in bare
     assert len(html) < 3_000_000
+
+
+def test_figures_are_of_the_speed_that_a_parameter_file_asks_for(tmp_path, monkeypatch, capsys):
+    params = tmp_path / "fast.yaml"
+    params.write_text("/**: {ros__parameters: {dtype: bfloat16}}\n")
+    seen = []
+    monkeypatch.setattr(evaluation, "load_generator",
+                        lambda model, device, speed: (seen.append(speed.dtype), Gray())[1])
+    folder = Path(__file__).parents[1]
+    with pytest.raises(InputError):
+        evaluation.run(suite="folder", data=folder, params_file=params)
+    assert seen == ["bfloat16"]

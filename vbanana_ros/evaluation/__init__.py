@@ -27,6 +27,8 @@ from vbanana_ros.evaluation.table import markdown, markdown_table, write_json
 from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.speed import AUTO
+from vbanana_ros.params import read_params
 from vbanana_ros.perception import Perception
 from vbanana_ros.tasks import make_request
 
@@ -38,7 +40,8 @@ OWN_SUITES = ("sim", "real", "all", "steady", "pictures")
 
 def run(model: str = "nano", suite: str = "all", data: Path | None = None, split: str = "val",
         count: int | None = None, batch: int = 1, votes: int = 1, align: bool = False, out: Path | None = None,
-        json_path: Path | None = None, html_path: Path | None = None, device: str = "auto") -> None:
+        json_path: Path | None = None, html_path: Path | None = None, device: str = "auto",
+        params_file: Path | None = None) -> None:
     """`vbanana evaluate`: print the figures of a model as Markdown, and write them as JSON and as a page if asked.
 
     suite: `sim`, `real` (samples in the folder data, `../shared/data` where None), `all` (both), `steady` (depth along
@@ -46,12 +49,13 @@ def run(model: str = "nano", suite: str = "all", data: Path | None = None, split
     in the folder data, of which `split` is asked. count: simulated scenes (None: 500; of `steady` 2), prompts of
     `pictures` (None: 100), or records of a set, spread evenly (None: all). batch, votes, align: see Exam. out: a folder
     that keeps the results of each frame, so that the same command goes on where it was killed; of `steady` nothing is
-    kept. Raises ModelError, InputError and SimError.
+    kept. params_file: of it the parameters of speed. Raises ModelError, InputError, RequestError and SimError.
     """
     _check(suite, data)
-    generator = load_generator(model, device)
+    generator = load_generator(model, device, read_params(params_file).speed() if params_file else AUTO)
     exam = Exam(generator, batch, votes, align)
-    asked = {"suite": suite, "data": data and str(data), "split": split, "count": count, "votes": votes, "align": align}
+    asked = {"suite": suite, "data": data and str(data), "split": split, "count": count, "votes": votes, "align": align,
+             "params_file": params_file and str(params_file)}
     about = {"model": generator.name, "weights": generator.weights, **asked, "version": __version__}
     if suite == "steady":
         return _steady(generator, count, json_path, about | {"command": _command(model, **asked)})
@@ -166,13 +170,15 @@ def _steady(generator: Generator, count: int | None, json_path: Path | None, abo
         write_bytes(json_path, (json.dumps({**about, "smoothing": values}, indent=2) + "\n").encode())
 
 
-def _command(model: str, suite: str, data: str | None, split: str, count: int | None, votes: int, align: bool) -> str:
+def _command(model: str, suite: str, data: str | None, split: str, count: int | None, votes: int, align: bool,
+             params_file: str | None) -> str:
     """The command of these figures; how they are written, and how fast, is left out."""
     words = ["vbanana", "evaluate", "--model", str(model), "--suite", suite]
     words += ["--data", data] if data else []
     words += ["--split", split] if suite not in OWN_SUITES else []
     words += ["--count", str(count)] if count else []
     words += ["--votes", str(votes)] if votes > 1 else []
+    words += ["--params-file", params_file] if params_file else []
     return shlex.join(words + (["--align"] if align else []))
 
 
