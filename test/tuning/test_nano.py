@@ -159,5 +159,6 @@ def test_tuning_starts_from_a_model(student, tmp_path):
 
 
 def test_a_lora_over_nano_is_refused(nano_folder):
-    with pytest.raises(ModelError, match="train whole; leave --lora away"):
-        make_student(str(nano_folder), replace(Recipe(), lora=4))
+    for start in (None, str(nano_folder)):
+        with pytest.raises(ModelError, match="train whole; leave --lora away"):
+            make_student(start, replace(Recipe(), lora=4))

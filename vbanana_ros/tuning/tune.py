@@ -56,12 +56,12 @@ def _scenes(data: Path, scenes: int) -> Mixture:
 
 def make_student(start: str | None, recipe: Recipe) -> Student:
     """New weights of `nano`, or those of a model. Raises ModelError where it cannot be loaded or tuned."""
-    if start is None:
+    folder, profile = find_model(start) if start else (None, None)
+    if recipe.lora and (profile is None or profile.family == "nano"):
+        raise ModelError("nano is small enough to train whole; leave --lora away")
+    if profile is None:
         return NanoStudent(NanoTextEncoder(VOCABULARY), NanoUNet(), recipe)
-    folder, profile = find_model(start)
     if profile.family == "nano":
-        if recipe.lora:
-            raise ModelError("nano is small enough to train whole; leave --lora away")
         pipeline = load_generator(start, "cpu").pipeline
         student = NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
         return student.requires_grad_(True)
