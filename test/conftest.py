@@ -107,15 +107,23 @@ def sim_frame():
                     Camera(np.zeros(3), np.eye(3), 45.0))
 
 
+TINY = {"tasks": tuple(TASKS), "license": "Apache-2.0", "area": 64 * 96}
+
+
+def _model(tmp_path_factory, save, profile):
+    """A model directory of what save(folder) writes."""
+    folder = tmp_path_factory.mktemp("models") / profile.name
+    save(folder)
+    write_profile(folder, profile)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def klein_folder(tmp_path_factory):
     """A model directory of a FLUX.2 klein of the real classes with tiny random weights. Copy it before changing it."""
     from tiny_klein import tiny_klein
 
-    folder = tmp_path_factory.mktemp("models") / "klein"
-    tiny_klein().save_pretrained(folder, safe_serialization=True)
-    write_profile(folder, Profile("klein", "flux2", tuple(TASKS), "Apache-2.0", area=64 * 96, picture_steps=4))
-    return folder
+    return _model(tmp_path_factory, tiny_klein().save_pretrained, Profile("klein", "flux2", picture_steps=4, **TINY))
 
 
 @pytest.fixture(scope="session")
@@ -129,10 +137,7 @@ def qwen_folder(tmp_path_factory):
     """A model directory of a Qwen-Image-Edit of the real classes with tiny random weights."""
     from tiny_qwen import tiny_qwen
 
-    folder = tmp_path_factory.mktemp("models") / "qwen"
-    tiny_qwen(folder)
-    write_profile(folder, Profile("qwen", "qwen_image", tuple(TASKS), "Apache-2.0", area=64 * 96, picture_steps=4))
-    return folder
+    return _model(tmp_path_factory, tiny_qwen, Profile("qwen", "qwen_image", picture_steps=4, **TINY))
 
 
 @pytest.fixture(scope="session")
@@ -146,11 +151,8 @@ def kontext_folder(tmp_path_factory):
     """A model directory of a FLUX.1 Kontext of the real classes with tiny random weights."""
     from tiny_kontext import tiny_kontext
 
-    folder = tmp_path_factory.mktemp("models") / "kontext"
-    tiny_kontext().save_pretrained(folder, safe_serialization=True)
-    write_profile(folder, Profile("kontext", "kontext", tuple(TASKS), "LicenseRef-FLUX1-dev-NC", area=64 * 96,
-                                  picture_steps=4))
-    return folder
+    profile = Profile("kontext", "kontext", picture_steps=4, **TINY | {"license": "LicenseRef-FLUX1-dev-NC"})
+    return _model(tmp_path_factory, tiny_kontext().save_pretrained, profile)
 
 
 @pytest.fixture(scope="session")
@@ -164,11 +166,8 @@ def pix2pix_folder(tmp_path_factory):
     """A model directory of an InstructPix2Pix of the real classes with tiny random weights."""
     from tiny_pix2pix import tiny_pix2pix
 
-    folder = tmp_path_factory.mktemp("models") / "pix2pix"
-    tiny_pix2pix().save_pretrained(folder, safe_serialization=True)
-    write_profile(folder, Profile("pix2pix", "instruct_pix2pix", tuple(TASKS), "MIT", area=64 * 96, steps=4,
-                                  picture_steps=4))
-    return folder
+    profile = Profile("pix2pix", "instruct_pix2pix", steps=4, picture_steps=4, **TINY | {"license": "MIT"})
+    return _model(tmp_path_factory, tiny_pix2pix().save_pretrained, profile)
 
 
 @pytest.fixture(scope="session")

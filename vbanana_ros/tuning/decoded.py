@@ -1,9 +1,11 @@
-"""Loss terms in decoded units: what an error of the painted colour is worth in what it decodes to.
+"""Loss terms of painted answers: in RGB, and in decoded units, what an error of colour is worth in what it decodes to.
 
-Each is named in a recipe and off by default: the paper trains in RGB alone.
+The latter are named in a recipe and off by default: the paper trains in RGB alone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,23 @@ from vbanana_ros.tuning.recipe import Recipe
 _MOVING = (0, 1, 0, 2, 1, 0, 1)
 # Near the camera a step of colour is worth ever more of the depth itself: so much counts, no more.
 MOST = 4.0
+
+
+def answer_terms(rgb: torch.Tensor, batch: dict[str, Any], known: torch.Tensor,
+                 recipe: Recipe) -> dict[str, torch.Tensor]:
+    """`rgb`, `log_depth` and `angle` of painted answers, [N, 3, H, W] in -1..1, weights included.
+
+    They are compared with the first N of the batch's `targets`, its `depth` and `is_normals`. known: [N, 1, H, W], 0
+    where an answer is not judged.
+    """
+    targets = batch["targets"][:len(rgb)]
+    terms = {"rgb": ((rgb - targets).abs() * known).mean()}
+    if recipe.log_depth:
+        terms["log_depth"] = recipe.log_depth * log_depth_error(rgb, targets, batch["depth"]).mean()
+    if recipe.angle:
+        ours = batch["is_normals"][:, None, None] * known[:, 0]
+        terms["angle"] = recipe.angle * (angle_error(rgb, targets) * ours).mean()
+    return terms
 
 
 def check_code(recipe: Recipe, depth_code: str) -> None:

@@ -20,7 +20,7 @@ from vbanana_ros.generators.profile import Profile
 from vbanana_ros.generators.write import write_denoiser, write_lora
 from vbanana_ros.tasks import TASKS, dialect
 from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map, timesteps
-from vbanana_ros.tuning.decoded import angle_error, check_code, log_depth_error
+from vbanana_ros.tuning.decoded import answer_terms, check_code
 from vbanana_ros.tuning.recipe import Recipe
 
 # Attention and MLP of both kinds of blocks, image and text side.
@@ -80,18 +80,7 @@ class KleinStudent(nn.Module):
         clean = latents - self.painter.velocity(latents, ids.expand(n, -1, -1), latents.new_ones(n), prompts, image)
         rgb = self.painter.decode(clean, self.recipe.size)
         with torch.autocast(rgb.device.type, enabled=False):
-            return self._compared(rgb.float(), batch)
-
-    def _compared(self, rgb: torch.Tensor, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
-        n, recipe = len(rgb), self.recipe
-        targets, valid = batch["targets"][:n], batch["valid"]
-        terms = {"rgb": ((rgb - targets).abs() * valid).mean()}
-        if recipe.log_depth:
-            terms["log_depth"] = recipe.log_depth * log_depth_error(rgb, targets, batch["depth"]).mean()
-        if recipe.angle:
-            ours = batch["is_normals"][:, None, None] * valid[:, 0]
-            terms["angle"] = recipe.angle * (angle_error(rgb, targets) * ours).mean()
-        return terms
+            return answer_terms(rgb.float(), batch, batch["valid"], self.recipe)
 
     def _flow(self, name: str, prompts: Prompts, image: Reference | None, batch: dict[str, Any],
               rows: slice) -> dict[str, torch.Tensor]:
@@ -99,7 +88,7 @@ class KleinStudent(nn.Module):
         with torch.no_grad():
             clean = self.painter.pipeline._pack_latents(self.painter.latents(batch["targets"][rows]))
         _, ids = self.painter.noise(self.recipe.size, 0)
-        noise = batch["noise"][rows].flatten(1)[:, :clean[0].numel()].reshape(clean.shape).to(clean.dtype)
+        noise = batch["noise"][rows].reshape(clean.shape).to(clean.dtype)
         time = batch["time"][rows]
         velocity = self.painter.velocity(torch.lerp(clean, noise, time[:, None, None].to(clean.dtype)),
                                          ids.expand(len(clean), -1, -1), time, prompts, image)

@@ -21,7 +21,7 @@ from vbanana_ros.generators.profile import Profile
 from vbanana_ros.generators.write import appearing
 from vbanana_ros.tasks import TASKS, dialect
 from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map, timesteps
-from vbanana_ros.tuning.decoded import angle_error, check_code, log_depth_error
+from vbanana_ros.tuning.decoded import answer_terms, check_code
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.muon import Muon
 from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss
@@ -141,13 +141,7 @@ def losses(painting: Painting, read: torch.Tensor, batch: dict[str, Any], recipe
     n = len(batch["owner"])
     chosen = (batch["choice"][:n] >= OWN) & (batch["choice"][:n] < FREE)  # colours that the painter may choose
     known = batch["valid"][:n] * ~chosen[:, None]
-    answers, targets = painting.rgb[:n], batch["targets"][:n]
-    terms = {"rgb": ((answers - targets).abs() * known).mean()}
-    if recipe.log_depth:
-        terms["log_depth"] = recipe.log_depth * log_depth_error(answers, targets, batch["depth"]).mean()
-    if recipe.angle:
-        ours = batch["is_normals"][:, None, None] * known[:, 0]
-        terms["angle"] = recipe.angle * (angle_error(answers, targets) * ours).mean()
+    terms = answer_terms(painting.rgb[:n], batch, known, recipe)
     if len(batch["targets"]) > n:
         # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
         time = batch["picture_time"][:, None, None, None].clamp(min=0.1)

@@ -57,10 +57,15 @@ class _Run:
         self.progress = checkpoint.resume(out / "checkpoint.pt", student, self.optimizers, self.ema)
         self.ema.to(self.accelerator.device)
         self.batches = Batches(mixture, recipe, student.collate, seed, student.tasks)
-        held_out = Quiz.of_held_out(mixture, recipe.most_classes, student.tasks)
-        self.quiz = Quiz.of_batches(self.batches, recipe.overfit) if recipe.overfit else held_out
+        self.quiz = self._quiz() if self.main else Quiz(())
         # What is left of the curves of a run that was killed after its checkpoint is hidden by what is drawn again.
         self.accelerator.init_trackers("curves", init_kwargs={"tensorboard": {"purge_step": self.progress.step}})
+
+    def _quiz(self) -> Quiz:
+        recipe, student = self.student.recipe, self.student
+        if recipe.overfit:
+            return Quiz.of_batches(self.batches, recipe.overfit)
+        return Quiz.of_held_out(self.mixture, recipe.most_classes, student.tasks)
 
     def train(self) -> Student:
         broken: set[str] = set()
