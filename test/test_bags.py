@@ -338,6 +338,8 @@ def test_smoothing_goes_on_where_a_stopped_run_was(tmp_path):
                    for name in ("raw", "whole"))
     changes = [np.std([np.median(np.log(b / a)) for a, b in zip(d, d[1:], strict=False)]) for d in (raw, steady)]
     assert changes[1] < 0.5 * changes[0] and (raw[0] == steady[0]).all()
+    told = [{(m.task, m.smoothing) for m in read(tmp_path / name, "/vbanana/result_info")} for name in ("raw", "whole")]
+    assert told == [{("depth", 0), ("semantic", 0)}, {("depth", 1), ("semantic", 0)}]
     assert [(p.result("depth").depth.ravel() == d).all() for p, d in zip(seen, steady, strict=True)] == [True] * 12
     with pytest.raises(Stop):
         process_bag(bag, tmp_path / "out", Stopping(7), smoothing=1.0)

@@ -113,7 +113,8 @@ def test_off_and_relative_depth_and_other_tasks_are_as_they_were():
     steady(perceived(1.0, 0), 0.5)
     for one in (perceived(1.05, 1, metric=False), replace(perceived(1.05, 1), answers=())):
         assert steady(one, 0.5) is one
-    assert scale_of(steady(perceived(1.05, 1), 0.5)) < 1.04  # frames without a depth between do not end it
+    low = steady(perceived(1.05, 1), 0.5)  # frames without a depth between do not end it
+    assert scale_of(low) < 1.04 and low.answer("depth").smoothing == 0.5
     off = perceived(1.05, 2)
     assert steady(off, 0.0) is off and not steady.seen
 

@@ -42,6 +42,8 @@ class Answer:
 
     painted: the generator's float32 RGB [h, w, 3] in 0..1, on the generator's grid. Of a request that was put to the
     vote, prompt and painted are those of its own legend. task: what decoded it; None: the paper's task.
+    votes: legends that it was asked under. smoothing: seconds, of the low-pass that its scale went through, see
+    `steady`; 0 for none.
     """
 
     request: Request
@@ -49,6 +51,8 @@ class Answer:
     result: Result
     painted: np.ndarray
     task: Task | None = None
+    votes: int = 1
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ class Perception:
         results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
         result = elect(results) if len(results) > 1 else results[0]
         prompt, picture = pictures[0]
-        return Answer(asked[0], prompt, result.resize(*shape), picture, task)
+        return Answer(asked[0], prompt, result.resize(*shape), picture, task, len(asked))
 
 
 @contextmanager

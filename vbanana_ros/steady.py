@@ -98,4 +98,4 @@ class Steady:
             return perceived
         result, self.seen[camera] = steadied(answer.result, perceived.frame.stamp, self.seen.get(camera), seconds)
         return replace(perceived, answers=tuple(
-            replace(a, result=result) if a is answer else a for a in perceived.answers))
+            replace(a, result=result, smoothing=seconds) if a is answer else a for a in perceived.answers))
