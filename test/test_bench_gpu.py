@@ -3,11 +3,26 @@
 import json
 
 import pytest
+import torch
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 
 from vbanana_ros import bench_gpu
-from vbanana_ros.bench_gpu import FULL, Scale, counted, frame_of, make_pipeline
+from vbanana_ros.bench_gpu import (
+    FULL,
+    Scale,
+    counted,
+    described,
+    frame_of,
+    installed,
+    make_pipeline,
+    modes,
+    stock,
+    ways,
+)
 from vbanana_ros.cli import main
+from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.flux2 import KleinPainter
+from vbanana_ros.generators.speed import AUTO, Speed
 from vbanana_ros.tasks import TASKS
 
 TINY = Scale("a tiny klein", (96, 128),
@@ -18,7 +33,7 @@ TINY = Scale("a tiny klein", (96, 128),
                        num_attention_heads=2, num_key_value_heads=1, head_dim=8),
              vae=dict(down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
                       block_out_channels=(4, 4, 4, 4), layers_per_block=1, latent_channels=4, norm_num_groups=4,
-                      mid_block_add_attention=False), rounds=1)
+                      mid_block_add_attention=False), rounds=1, steps=(1,))
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +43,68 @@ def prompts():
 
 def test_one_command_prints_and_writes_every_row(monkeypatch, tmp_path, capsys, nano):
     monkeypatch.setattr(bench_gpu, "SMALL", TINY)
-    monkeypatch.setattr(bench_gpu, "MODES", {"as it is": lambda transformer, device: None})  # compiling takes a minute
+    monkeypatch.setattr(bench_gpu, "ways", lambda scale, short, device: (AUTO, Speed(max_sequence_length=short)))
     monkeypatch.setattr(bench_gpu, "load_generator", lambda model, device: nano)
     monkeypatch.setattr(bench_gpu, "counted", lambda prompts: [])
     monkeypatch.setattr(bench_gpu.torch.cuda, "is_available", lambda: False)
     rows = bench_gpu.run(tmp_path / "gpu.json")
-    assert len(rows) == 2 * 4 + 2 * 2 * 2 + 2 and all(row.ms > 0 for row in rows)
-    assert all(row.ratio == pytest.approx(row.stock_ms / row.ms) for row in rows[8:16])
-    assert rows[0].what == "klein: stock, 5 calls" and rows[0].ratio == 1
-    assert all(0 < row.share <= 100 and row.met == (row.share >= 95) for row in rows[8:])
+    assert len(rows) == 2 * 5 + (2 * 2 + 2) + 2 and all(row.ms > 0 for row in rows)
+    assert rows[0].what == "klein, 5 tasks, 4 steps: stock" and rows[0].ratio == 1
+    assert all((row.plain_ms is None) == ("-kv" not in row.what) for row in rows[:16])
+    assert [row.what for row in rows if row.goal == ">= 2.5x"] == [
+        f"klein{kv}, 5 tasks, 4 steps: ours, 192 tokens of text" for kv in ("", "-kv")]
+    assert [row.goal for row in rows if "unequal work" in row.what] == ["", ""]
+    assert all(row.ratio == pytest.approx(row.stock_ms / row.ms) for row in rows[10:16])
+    assert rows[13].plain_ms == rows[11].stock_ms and rows[13].stock_ms != rows[11].stock_ms
+    assert all(0 < row.share <= 100 and row.met == (row.share >= 95) for row in rows[10:])
+    assert rows[15].what == "a tiny klein-kv, 5 task(s), 1 step(s), max_sequence_length 192"
     record = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["what"] for row in record["rows"]] == [row.what for row in rows]
     assert "no GPU here: the CPU" in record["about"] and "no GPU here" in capsys.readouterr().out
+
+
+def test_every_parameter_of_speed_has_its_ways():
+    here = [described(speed) for speed in ways(TINY, 192, "cpu")]
+    assert here[:3] == ["as it is", "compile default", "compile default, quantize float8"]
+    assert "dtype bfloat16" in here and "dtype float32" not in here  # which a CPU has anyhow
+    assert {way.split()[0] for way in here[1:]} == {*Speed.__dataclass_fields__}
+    assert {"compile reduce-overhead", "quantize int8", "attention _native_flash", "max_sequence_length 192",
+            f"max_area {96 * 64}", "offload text", "offload model"} < {*here} and len({*here}) == len(here)
+
+
+def test_what_a_machine_cannot_do_is_a_row_that_says_why(monkeypatch):
+    asked = (AUTO, Speed(offload="text"), Speed(compile="reduce-overhead"), Speed(attention="sage"),
+             Speed(attention="_native_cudnn"), Speed(dtype="bfloat16"))
+    monkeypatch.setattr(bench_gpu, "ways", lambda scale, short, device: asked)
+    frame, requests = frame_of(TINY)
+    rows = modes(TINY, make_pipeline(TINY).text_encoder, "cpu", frame, requests[:2])
+    reasons = ["without a GPU no part can wait", "CUDA graphs need a GPU", "missing package", "No viable backend"]
+    for row, speed, reason in zip(rows[4:8], asked[1:5], reasons, strict=True):
+        assert row.ms is None and row.what.startswith(f"{described(speed)}: not here: ") and reason in row.what
+    assert [row.ms > 0 for row in rows[:4] + rows[8:]] == 6 * [True]
+
+
+def test_ways_share_weights_and_leave_nothing_behind():
+    pipeline = make_pipeline(TINY)
+    with installed(TINY, pipeline.text_encoder, Speed(attention="_native_math", dtype="float32"), "cpu") as (own, used):
+        assert own.text_encoder is pipeline.text_encoder and own.transformer is not pipeline.transformer
+        assert used.attention == "_native_math" and used.offload == "none"
+        assert _AttentionBackendRegistry.get_active_backend()[0] == "_native_math"
+        for name in ("transformer", "vae"):
+            for mine, theirs in zip(getattr(own, name).parameters(), getattr(pipeline, name).parameters(), strict=True):
+                assert torch.equal(mine, theirs)
+    assert _AttentionBackendRegistry.get_active_backend()[0] == "native"
+    with pytest.raises(ModelError, match="no part can wait"), \
+            installed(TINY, pipeline.text_encoder, Speed(offload="model"), "cpu"):
+        pass
+
+
+@pytest.mark.parametrize("kv", [False, True])
+def test_the_stock_call_runs_in_bfloat16_too(kv, prompts):
+    """As on a GPU, where our own VAE stays in float32."""
+    pipeline = make_pipeline(TINY, torch.bfloat16)
+    stock(pipeline, kv, frame_of(TINY)[0], prompts[:1], 1)()
+    assert (pipeline.vae.dtype, pipeline.transformer.dtype) == (torch.float32, torch.bfloat16)
 
 
 def test_the_counted_work_is_what_the_shapes_say(prompts, monkeypatch):
@@ -59,8 +124,8 @@ def test_the_counted_work_is_what_the_shapes_say(prompts, monkeypatch):
 def test_a_tiny_pipeline_is_made_like_the_full_one():
     pipeline = make_pipeline(TINY)
     assert KleinPainter(pipeline).size_multiple == 16 and FULL.size == (480, 640)
-    assert bench_gpu.bucket(pipeline, ["a b", "c"]) == 64
-    assert bench_gpu.bucket(pipeline, ["word " * 60]) == 128
+    assert bench_gpu.bucket(pipeline.tokenizer, ["a b", "c"]) == 64
+    assert bench_gpu.bucket(pipeline.tokenizer, ["word " * 60]) == 128
 
 
 def test_the_command_leads_here(monkeypatch, tmp_path):

@@ -2,15 +2,21 @@
 
 How fast a model is depends on its shape and not on its weights: none are downloaded. Without a GPU the same runs on
 the CPU with a small model of the same proportions, which gives ratios and no frame rates.
+
+Every parameter of speed is measured as the product sets it: a pipeline of its own with the same weights, `install`, a
+generator. What a machine cannot do is a row that says why.
 """
 
 from __future__ import annotations
 
+import copy
+import gc
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +29,8 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
 )
+from diffusers.models.attention_dispatch import attention_backend
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -31,8 +39,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from vbanana_ros.bench import example
-from vbanana_ros.errors import ModelError
+from vbanana_ros.errors import ModelError, one_line
 from vbanana_ros.files import write_bytes
+from vbanana_ros.generators.assemble import silence
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.flux2 import (
     MAX_LENGTH,
@@ -44,7 +53,7 @@ from vbanana_ros.generators.flux2 import (
 )
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.profile import Profile
-from vbanana_ros.generators.speed import AUTO, Speed, quantize
+from vbanana_ros.generators.speed import AUTO, DTYPES, Speed, install
 from vbanana_ros.perception import Frame, Perception
 from vbanana_ros.tasks import TASKS, Request
 
@@ -52,13 +61,17 @@ from vbanana_ros.tasks import TASKS, Request
 CHAT = ("{% for m in messages %}<|im_start|>user\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n")
 STEPS = (1, 4)
+# Measured with one task too; of the other ways, five tasks say enough.
+WHOLE = (AUTO, Speed(compile="default"), Speed(compile="default", quantize="float8"))
+# Those that a user of klein would try. What comes from the Hub is never downloaded, here neither.
+BACKENDS = ("native", "_native_flash", "_native_cudnn", "flash", "_flash_3", "sage")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A model's shape and a frame's, pixels. rounds: how often each is timed; the median counts.
+    """A model's shape and a frame's, pixels. steps: that the ways to run it are measured at.
 
-    steps: that the ways to run it are measured at.
+    rounds: how often each call is timed, the median counts; half as often each way of WHOLE, and the others once.
     """
 
     name: str
@@ -66,7 +79,7 @@ class Scale:
     transformer: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
     vae: dict[str, Any] = field(default_factory=dict)
-    rounds: int = 9
+    rounds: int = 6
     steps: tuple[int, ...] = STEPS
 
 
@@ -89,6 +102,7 @@ SMALL = Scale(
 class Timed:
     """One row: a frame's median ms; the stock pipeline's for the same, and how many times ours goes into it.
 
+    plain_ms, plain_ratio: the same of KV weights against the stock pipeline of ordinary ones, of the same shape.
     share: percent of the whole frame that the generator takes. memory: GPU's peak, GiB. tera: counted work, TFLOP.
     """
 
@@ -96,6 +110,8 @@ class Timed:
     ms: float | None = None
     stock_ms: float | None = None
     ratio: float | None = None
+    plain_ms: float | None = None
+    plain_ratio: float | None = None
     share: float | None = None
     memory: float | None = None
     tera: float | None = None
@@ -109,7 +125,8 @@ def run(json_path: Path | None = None, small: bool = False) -> list[Timed]:
     if device == "cpu":
         torch.set_num_threads(1)
     scale = SMALL if small or device == "cpu" else FULL
-    rows = measured(scale, device)
+    with silence(diffusers_logging):
+        rows = measured(scale, device)
     _print(rows, title(scale, device))
     if json_path:
         record = {"about": title(scale, device), "rows": [asdict(row) for row in rows]}
@@ -127,26 +144,27 @@ def title(scale: Scale, device: str) -> str:
 
 def measured(scale: Scale, device: str) -> list[Timed]:
     """All rows, the pipelines against each other first and then each way to run ours."""
-    torch.manual_seed(0)
-    with torch.device(device):
-        pipeline = make_pipeline(scale, AUTO.torch_dtype(device))
+    with torch.device(device):  # one for all: its prompts are embedded beforehand
+        text_encoder = make_pipeline(scale, AUTO.torch_dtype(device)).text_encoder
     frame, requests = frame_of(scale)
-    prompts = [TASKS[request.task].prompt(request) for request in requests]
     nano = load_generator("nano", device)
-    return [*tricks(scale, pipeline, device, frame, prompts), *modes(scale, pipeline, device, frame, requests),
+    return [*tricks(scale, text_encoder, device, frame, requests), *modes(scale, text_encoder, device, frame, requests),
             *(looked(Perception(nano, requests[:n]), frame, scale.rounds, device) for n in (1, len(requests))),
-            *counted(prompts)]
+            *counted([TASKS[request.task].prompt(request) for request in requests])]
 
 
-def make_pipeline(scale: Scale, dtype: torch.dtype = torch.float32) -> Flux2KleinPipeline:
-    """FLUX.2 klein of the real classes with random weights, on torch's default device."""
+def make_pipeline(scale: Scale, dtype: torch.dtype = torch.float32,
+                  text_encoder: Qwen3ForCausalLM | None = None) -> Flux2KleinPipeline:
+    """FLUX.2 klein of the real classes with random weights, the same every time, on torch's default device."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
+    torch.manual_seed(0)
     try:
         transformer = Flux2Transformer2DModel(**{"guidance_embeds": False, "attention_head_dim": 128,
                                                  **scale.transformer})
-        text_encoder = Qwen3ForCausalLM(Qwen3Config(**scale.text))
         vae = AutoencoderKLFlux2(**scale.vae).float()
+        if text_encoder is None:
+            text_encoder = Qwen3ForCausalLM(Qwen3Config(**scale.text))
     finally:
         torch.set_default_dtype(before)
     for module in (transformer, text_encoder, vae):
@@ -171,33 +189,64 @@ def frame_of(scale: Scale) -> tuple[Frame, list[Request]]:
     return replace(frame, rgb=rgb, camera=frame.camera.resized(*scale.size)), requests
 
 
-def bucket(pipeline: Flux2KleinPipeline, prompts: Sequence[str]) -> int:
+def bucket(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> int:
     """The least multiple of 64 tokens that every prompt fits."""
-    chats = [pipeline.tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False) for p in prompts]
-    return 64 * -(-max(len(pipeline.tokenizer(chat)["input_ids"]) for chat in chats) // 64)
+    chats = [tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False) for p in prompts]
+    return 64 * -(-max(len(tokenizer(chat)["input_ids"]) for chat in chats) // 64)
 
 
-def wrapped(pipeline: Flux2KleinPipeline, scale: Scale, device: str, kv: bool, length: int = MAX_LENGTH,
-            steps: int = 1) -> KleinGenerator:
+@contextmanager
+def installed(scale: Scale, text_encoder: Qwen3ForCausalLM, speed: Speed,
+              device: str) -> Iterator[tuple[Flux2KleinPipeline, Speed]]:
+    """A pipeline of its own, run as the product runs it, and with what; what that changed for others is undone after.
+
+    Raises ModelError, and libraries raise of everything, for what this machine cannot do.
+    """
+    if device == "cpu" and speed.offload != "auto":
+        raise ModelError("without a GPU no part can wait elsewhere")
+    if device == "cpu" and speed.compile == "reduce-overhead":
+        raise ModelError("CUDA graphs need a GPU")
+    _free()  # what the way before left
+    with torch.device(device):
+        pipeline = make_pipeline(scale, speed.torch_dtype(device), text_encoder)
+    try:
+        with attention_backend("native"):  # diffusers keeps one for all models; this is its own
+            yield pipeline, install(pipeline, speed, device)
+    finally:
+        pipeline.remove_all_hooks()
+        torch.compiler.reset()
+
+
+def _free() -> None:
+    gc.collect()  # generators hold themselves, by their cache of prompts
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def wrapped(pipeline: Flux2KleinPipeline, scale: Scale, speed: Speed, device: str, kv: bool) -> KleinGenerator:
     """Our generator over these weights, with keys and values of the image kept or not."""
     profile = Profile(f"{scale.name}{'-kv' if kv else ''}", "flux2", tuple(TASKS), "Apache-2.0",
-                      area=scale.size[0] * scale.size[1], steps=steps)
+                      area=scale.size[0] * scale.size[1])
     if kv:
         pipeline = Flux2KleinKVPipeline(**pipeline.components)
-    return (KleinKVGenerator if kv else KleinGenerator)(pipeline, profile, "0" * 64,
-                                                        Speed(max_sequence_length=length), device)
+    return (KleinKVGenerator if kv else KleinGenerator)(pipeline, profile, "0" * 64, speed, device)
 
 
-def stock(pipeline: Flux2KleinPipeline | Flux2KleinKVPipeline, frame: Frame, prompts: Sequence[str],
-          steps: int, embedded: bool = False) -> Callable[[], None]:
-    """One call a prompt, as the stock pipeline is used; it encodes the image and, if not embedded once, the prompt."""
+def stock(ours: Flux2KleinPipeline, kv: bool, frame: Frame, prompts: Sequence[str], steps: int,
+          embedded: bool = False) -> Callable[[], None]:
+    """One call a prompt, as the stock pipeline is used; it encodes the image and, if not embedded once, the prompt.
+
+    Its VAE is in the dtype of the rest, as it comes from a file: it does not run with any other.
+    """
+    parts = ours.components | {"vae": copy.deepcopy(ours.vae).to(ours.transformer.dtype)}
+    pipeline = Flux2KleinKVPipeline(**parts) if kv else Flux2KleinPipeline(**parts, is_distilled=True)
     image = Image.fromarray(frame.rgb)
     height, width = frame.rgb.shape[:2]
     pipeline.set_progress_bar_config(disable=True)
     with torch.inference_mode():
         given = [{"prompt_embeds": pipeline.encode_prompt(p)[0]} if embedded else {"prompt": p} for p in prompts]
     # Both are distilled and take no guidance, but one has the parameter, and warns of its own default.
-    without = {} if isinstance(pipeline, Flux2KleinKVPipeline) else {"guidance_scale": 1.0}
+    without = {} if kv else {"guidance_scale": 1.0}
 
     def call() -> None:
         for one in given:
@@ -212,62 +261,89 @@ def ours(generator: Generator, frame: Frame, prompts: Sequence[str], steps: int)
     return lambda: generator.generate(generator.encode_image(frame.rgb), embedded, steps)
 
 
-def tricks(scale: Scale, pipeline: Flux2KleinPipeline, device: str, frame: Frame,
-           prompts: Sequence[str]) -> list[Timed]:
-    """Five tasks about a frame in four steps: five stock calls, and what each thing that we do otherwise is worth."""
-    steps, short = STEPS[-1], bucket(pipeline, prompts)
-    calls: dict[str, Callable[[], None]] = {}
-    for name, kv in (("klein", False), ("klein-kv", True)):
-        theirs = Flux2KleinKVPipeline(**pipeline.components) if kv else pipeline
-        long, tuned = (ours(wrapped(pipeline, scale, device, kv, length), frame, prompts, steps)
-                       for length in (MAX_LENGTH, short))
-        calls |= {f"{name}: stock, {len(prompts)} calls": stock(theirs, frame, prompts, steps),
-                  f"{name}: stock, prompts embedded once": stock(theirs, frame, prompts, steps, embedded=True),
-                  f"{name}: ours, {MAX_LENGTH} tokens of text": long, f"{name}: ours, {short} tokens of text": tuned}
-    times = interleaved(calls, scale.rounds)
+def tricks(scale: Scale, text_encoder: Qwen3ForCausalLM, device: str, frame: Frame,
+           requests: Sequence[Request]) -> list[Timed]:
+    """Five tasks about a frame in four steps: five stock calls, and what each thing that we do otherwise is worth.
+
+    And one step of ours against those four, which is what models tuned to one step are for.
+    """
+    prompts, steps = [TASKS[request.task].prompt(request) for request in requests], STEPS[-1]
+    calls: dict[tuple[bool, str], Callable[[], None]] = {}
+    with installed(scale, text_encoder, AUTO, device) as (pipeline, speed):
+        short = bucket(pipeline.tokenizer, prompts)
+        best, unequal = f"ours, {short} tokens of text", "ours in 1 step, unequal work: models tuned to one step"
+        for kv in (False, True):
+            long, tuned = (wrapped(pipeline, scale, replace(speed, max_sequence_length=length), device, kv)
+                           for length in (MAX_LENGTH, short))
+            calls |= {(kv, "stock"): stock(pipeline, kv, frame, prompts, steps),
+                      (kv, "stock, prompts embedded once"): stock(pipeline, kv, frame, prompts, steps, embedded=True),
+                      (kv, f"ours, {MAX_LENGTH} tokens of text"): ours(long, frame, prompts, steps),
+                      (kv, best): ours(tuned, frame, prompts, steps), (kv, unequal): ours(tuned, frame, prompts, 1)}
+        times = interleaved(calls, scale.rounds)
     rows = []
-    for name, own in times.items():
-        whole = times[f"{name.partition(':')[0]}: stock, {len(prompts)} calls"]
-        ratio, last = float(np.median(whole / own)), name.endswith(f"{short} tokens of text")
-        rows.append(Timed(name, float(np.median(own)), float(np.median(whole)), ratio, goal=">= 2.5x" if last else "",
-                          met=ratio >= 2.5 if last else None))
+    for (kv, name), own in times.items():
+        row = Timed(f"klein{'-kv' if kv else ''}, {len(prompts)} tasks, {steps} steps: {name}", float(np.median(own)))
+        row = beside(row, times[kv, "stock"], times[False, "stock"] if kv else None, own)
+        rows.append(replace(row, goal=">= 2.5x", met=row.ratio >= 2.5) if name == best else row)
     return rows
 
 
-def modes(scale: Scale, pipeline: Flux2KleinPipeline, device: str, frame: Frame,
+def beside(row: Timed, stock_ms: np.ndarray, plain_ms: np.ndarray | None, own: np.ndarray) -> Timed:
+    """A row with the stock pipeline's times of the same, round by round, and of KV weights the plain pipeline's."""
+    row = replace(row, stock_ms=float(np.median(stock_ms)), ratio=float(np.median(stock_ms / own)))
+    if plain_ms is None:
+        return row
+    return replace(row, plain_ms=float(np.median(plain_ms)), plain_ratio=float(np.median(plain_ms / own)))
+
+
+def ways(scale: Scale, short: int, device: str) -> tuple[Speed, ...]:
+    """Every parameter of speed by itself, as far as it differs from auto; `max-autotune` would take too long.
+
+    short: tokens that every prompt fits.
+    """
+    auto = AUTO.torch_dtype(device)
+    return (*WHOLE, *(Speed(dtype=name) for name, dtype in DTYPES.items() if dtype != auto),
+            Speed(compile="reduce-overhead"), Speed(quantize="int8"), Speed(quantize="float8"),
+            *(Speed(attention=name) for name in BACKENDS), Speed(max_sequence_length=short),
+            Speed(max_area=scale.size[0] * scale.size[1] // 2), Speed(offload="text"), Speed(offload="model"))
+
+
+def described(speed: Speed) -> str:
+    """What differs from auto, by the parameters' names."""
+    own = ((parameter.name, getattr(speed, parameter.name)) for parameter in fields(Speed))
+    return ", ".join(f"{name} {value}" for name, value in own if value != getattr(AUTO, name)) or "as it is"
+
+
+def modes(scale: Scale, text_encoder: Qwen3ForCausalLM, device: str, frame: Frame,
           requests: Sequence[Request]) -> list[Timed]:
-    """One task and all, one step and four: ours as it is and in every other way; the stock calls as they are."""
-    rows, rounds = [], max(1, scale.rounds // 3)
-    cases = list(itertools.product((False, True), scale.steps, (1, len(requests))))
+    """Ours in every way; the stock calls beside it as they are, timed once, beside ours as it is."""
+    rows: list[Timed] = []
     stock_ms: dict[tuple[bool, int, int], float] = {}
-    short = bucket(pipeline, [TASKS[request.task].prompt(request) for request in requests])
-    for mode, change in MODES.items():
+    short = bucket(make_tokenizer(), [TASKS[request.task].prompt(request) for request in requests])
+    for speed in ways(scale, short, device):
         try:
-            change(pipeline.transformer, device)
-            torch.compiler.reset()
-        except ModelError as error:
-            rows.append(Timed(f"{mode}: {error}"))
-            continue
-        for kv, steps, n in cases:
-            generator = wrapped(pipeline, scale, device, kv, short, steps)
-            perception = Perception(generator, requests[:n], steps=steps)
-            if (kv, steps, n) not in stock_ms:
-                theirs = Flux2KleinKVPipeline(**pipeline.components) if kv else pipeline
-                call = stock(theirs, frame, perception.prompts, steps)
-                stock_ms[kv, steps, n] = float(np.median(interleaved({"": call}, rounds)[""]))
-            whole, row = stock_ms[kv, steps, n], looked(perception, frame, rounds, device)
-            rows.append(replace(row, what=f"{row.what}, {mode}", stock_ms=whole, ratio=whole / row.ms))
+            rows.extend(_way(scale, text_encoder, speed, device, frame, requests, stock_ms))
+        except Exception as error:  # libraries raise of everything over what a machine cannot do
+            rows.append(Timed(f"{described(speed)}: not here: {one_line(error)[:120]}"))
     return rows
 
 
-# Each on top of the one before, but for the dtype of a CPU, which goes back.
-MODES: dict[str, Callable[[torch.nn.Module, str], None]] = {
-    "as it is": lambda transformer, device: None,
-    # Of torch's own Module: diffusers' `to` warns of a cast that goes down.
-    "bfloat16": lambda transformer, device: torch.nn.Module.to(transformer, torch.bfloat16),
-    "compiled": lambda transformer, device: torch.nn.Module.to(
-        transformer, AUTO.torch_dtype(device)).compile_repeated_blocks(fullgraph=True),
-    "compiled, float8": lambda transformer, device: quantize(transformer, "float8", device)}
+def _way(scale: Scale, text_encoder: Qwen3ForCausalLM, speed: Speed, device: str, frame: Frame,
+         requests: Sequence[Request], stock_ms: dict[tuple[bool, int, int], float]) -> Iterator[Timed]:
+    """Rows of one way, as they come; as it is comes first and times the stock calls into stock_ms."""
+    tasks, rounds = ((1, len(requests)), max(1, scale.rounds // 2)) if speed in WHOLE else ((len(requests),), 1)
+    with installed(scale, text_encoder, speed, device) as (pipeline, used):
+        for kv in (False, True):
+            generator = wrapped(pipeline, scale, used, device, kv)
+            for case in itertools.product((kv,), scale.steps, tasks):
+                _, steps, n = case
+                perception = Perception(generator, requests[:n], steps=steps)
+                if speed == AUTO:
+                    call = stock(pipeline, kv, frame, perception.prompts, steps)
+                    stock_ms[case] = float(np.median(interleaved({"": call}, rounds)[""]))
+                row = looked(perception, frame, rounds, device)
+                row = beside(row, stock_ms[case], stock_ms[False, steps, n] if kv else None, row.ms)
+                yield replace(row, what=f"{row.what}, {described(speed)}")
 
 
 def looked(perception: Perception, frame: Frame, rounds: int, device: str) -> Timed:
@@ -301,7 +377,7 @@ def counted(prompts: Sequence[str]) -> list[Timed]:
             encode, decode = tera(lambda: painter.encode(rgb)), tera(lambda: painter.decode(tokens, FULL.size))  # noqa: B023
             stock_step = _step(painter, tokens, ids, image, 1, MAX_LENGTH)
             own_steps = {length: _step(painter, tokens, ids, image, n, length)
-                         for length in (MAX_LENGTH, bucket(pipeline, prompts))}
+                         for length in (MAX_LENGTH, bucket(pipeline.tokenizer, prompts))}
             for steps, (length, step) in itertools.product(STEPS, own_steps.items()):
                 theirs = n * (text + encode + steps * stock_step + decode)
                 own = encode + steps * step + n * decode
@@ -325,7 +401,7 @@ def tera(function: Callable[[], Any]) -> float:
     return counter.get_total_flops() / 1e12
 
 
-def interleaved(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, np.ndarray]:
+def interleaved(calls: dict[Any, Callable[[], None]], rounds: int) -> dict[Any, np.ndarray]:
     """Milliseconds of each call, round by round, timed in turn so that the machine's drift cancels."""
     times = [[_ms(call) for call in calls.values()] for _ in range(rounds)]
     return dict(zip(calls, np.array(times).T, strict=True))
@@ -338,11 +414,12 @@ def _ms(call: Callable[[], None]) -> float:
 
 
 def _print(rows: Sequence[Timed], head: str) -> None:
-    table = Table("what", "ms a frame", "frames/s", "stock, ms", "ratio", "generator", "GPU, GiB", "TFLOP", "goal", "",
-                  title=head)
+    table = Table("what", "ms a frame", "frames/s", "stock, ms", "ratio", "plain stock, ms", "ratio", "generator",
+                  "GPU, GiB", "TFLOP", "goal", "", title=head)
     for r in rows:
         cells = ((r.ms, "{:.0f}"), (r.ms and 1e3 / r.ms, "{:.2f}"), (r.stock_ms, "{:.0f}"), (r.ratio, "{:.2f}x"),
-                 (r.share, "{:.1f} %"), (r.memory, "{:.1f}"), (r.tera, "{:.0f}"))
+                 (r.plain_ms, "{:.0f}"), (r.plain_ratio, "{:.2f}x"), (r.share, "{:.1f} %"), (r.memory, "{:.1f}"),
+                 (r.tera, "{:.0f}"))
         table.add_row(r.what, *("" if value is None else form.format(value) for value, form in cells), r.goal,
                       {True: "met", False: "missed", None: ""}[r.met])
-    Console(width=185).print(table)
+    Console(width=210).print(table)
