@@ -12,7 +12,7 @@ BENCH = ["hilbertmap", "open3d"]
 # What building a ROS package with this Python takes; colcon wants an older setuptools, torch a newer one.
 ROS = ["colcon-common-extensions", "setuptools>=77,<80", "empy==3.3.4", "lark", "catkin_pkg", "argcomplete",
        "packaging"]
-TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE, *QWEN]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "torchao", "ruff", *TUNE, *QWEN]
 
 setup(
     name="vbanana_ros",

@@ -29,7 +29,6 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
 )
-from diffusers.models.attention_dispatch import attention_backend
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from rich.console import Console
@@ -210,8 +209,7 @@ def installed(scale: Scale, text_encoder: Qwen3ForCausalLM, speed: Speed,
     with torch.device(device):
         pipeline = make_pipeline(scale, speed.torch_dtype(device), text_encoder)
     try:
-        with attention_backend("native"):  # diffusers keeps one for all models; this is its own
-            yield pipeline, install(pipeline, speed, device)
+        yield pipeline, install(pipeline, speed, device)
     finally:
         pipeline.remove_all_hooks()
         torch.compiler.reset()

@@ -78,7 +78,7 @@ def test_the_image_and_the_prompts_are_encoded_once(klein, monkeypatch):
     monkeypatch.setattr(klein.painter.pipeline, "_encode_vae_image",
                         lambda *args, **kwargs: (calls.append(1), inner(*args, **kwargs))[1])
     monkeypatch.setattr(klein.painter.pipeline, "encode_prompt", None)
-    prompts = klein._embed(tuple(PROMPTS))  # of a test before: cached
+    prompts = klein.encode_prompts(PROMPTS)  # of a test before: cached
     image = klein.encode_image(FRAME)
     klein.generate(image, prompts, 2)
     klein.generate(image, prompts, 1)
@@ -101,49 +101,3 @@ def test_a_missing_package_is_named(klein_folder, monkeypatch):
 def test_the_noise_is_the_seeds_alone(klein):
     first, again, other = (klein.painter.noise((64, 96), seed)[0] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-@pytest.fixture
-def small_memory(klein_folder, monkeypatch):
-    """A klein of its own whose transformer takes so many rows, and so many tokens of noise and image in each."""
-    klein = load_generator(klein_folder, "cpu")
-    forward = klein.painter.pipeline.transformer.forward
-
-    def limited(rows, tokens):
-        def guarded(**options):
-            if options["hidden_states"].shape[0] > rows or options["hidden_states"].shape[1] > tokens:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-            return forward(**options)
-        monkeypatch.setattr(klein.painter.pipeline.transformer, "forward", guarded)
-        return klein
-    return limited
-
-
-def test_what_is_too_much_for_the_memory_is_painted_in_smaller_batches_from_then_on(klein, small_memory, caplog):
-    few, prompts = small_memory(rows=2, tokens=10000), [*PROMPTS, "a", "b"]
-    whole = klein.generate(klein.encode_image(FRAME), klein.encode_prompts(prompts), 2)
-    parts = few.generate(few.encode_image(FRAME), few.encode_prompts(prompts), 2)
-    assert parts.shape == whole.shape and np.abs(parts - whole).max() < 1e-5
-    assert few.capabilities.max_batch == 2 and few.capabilities.max_area == klein.capabilities.max_area
-    assert "4 image(s) of 96x64 at once take more memory than there is" in caplog.text
-    caplog.clear()
-    few.generate(few.encode_image(FRAME), few.encode_prompts(prompts), 2)
-    assert not caplog.text
-
-
-def test_one_row_that_is_too_much_is_painted_smaller_from_then_on(small_memory, caplog):
-    klein = small_memory(rows=1, tokens=400)  # of 768 at the full size
-    prompts = klein.encode_prompts(PROMPTS)
-    painted = klein.generate(klein.encode_image(FRAME), prompts, 2)
-    height, width = painted.shape[1:3]
-    assert height * width <= 64 * 96 / 2 and abs(width / height - 1.5) < 0.2 and len(painted) == 2
-    caplog.clear()
-    image = klein.encode_image(FRAME)
-    again = klein.generate(image, prompts, 2)
-    assert image.reference.size == (height, width) and np.array_equal(again, painted) and not caplog.text
-
-
-def test_what_is_too_much_at_the_least_size_is_said(small_memory):
-    klein = small_memory(rows=1, tokens=0)
-    with pytest.raises(torch.OutOfMemoryError):
-        klein.generate(klein.encode_image(FRAME), klein.encode_prompts(PROMPTS), 1)

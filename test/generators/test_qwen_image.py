@@ -49,8 +49,8 @@ def test_it_is_the_stock_pipelines(qwen, stock, steps, monkeypatch):
     assert ours.shape == (2, 64, 96, 3)
     for prompt, painted in zip(PROMPTS, ours, strict=True):
         theirs = stock(
-            image=Image.fromarray(FRAME), prompt_embeds=qwen.read(prompt, image), true_cfg_scale=GUIDANCE,
-            negative_prompt_embeds=qwen.read(EMPTY, image), height=64, width=96, num_inference_steps=steps,
+            image=Image.fromarray(FRAME), prompt_embeds=qwen.read(prompt, image.reference), true_cfg_scale=GUIDANCE,
+            negative_prompt_embeds=qwen.read(EMPTY, image.reference), height=64, width=96, num_inference_steps=steps,
             latents=qwen.noise((64, 96), 3), output_type="np").images
         assert np.abs(painted - theirs[0]).max() < 1e-6
 
@@ -64,7 +64,7 @@ def test_embeddings_are_the_stock_pipelines_where_it_says_which_tokens_are_the_i
     monkeypatch.setattr(stock.text_encoder, "forward", lambda input_ids, **inputs: forward(
         input_ids, mm_token_type_ids=(input_ids == ids).int(), **inputs))
     told = stock.encode_prompt(PROMPTS[0], seen)[0]
-    ours = qwen.read(PROMPTS[0], image)
+    ours = qwen.read(PROMPTS[0], image.reference)
     assert ours.shape == told.shape and (ours - told).abs().max() < 1e-5
     assert (ours - dropped).abs().max() > 1e-3
 
@@ -74,7 +74,7 @@ def test_an_odd_size_is_resized_and_not_cropped(qwen):
     frame = np.zeros((64, 101, 3), np.uint8)
     other = frame.copy()
     other[:, -1:] = 255
-    first, second = (qwen.encode_image(f) for f in (frame, other))
+    first, second = (qwen.encode_image(f).reference for f in (frame, other))
     assert first.size == (64, 96) and (first.latents - second.latents).abs().max() > 1e-6
 
 
@@ -98,7 +98,7 @@ def test_the_image_is_encoded_once_and_each_prompt_once_a_frame(qwen, monkeypatc
 
 
 def test_prompts_see_the_image(qwen):
-    first, second = (qwen.read(PROMPTS[0], qwen.encode_image(frame)) for frame in (FRAME, 255 - FRAME))
+    first, second = (qwen.read(PROMPTS[0], qwen.encode_image(frame).reference) for frame in (FRAME, 255 - FRAME))
     assert (first - second).abs().max() > 1e-4
 
 

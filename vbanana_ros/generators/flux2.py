@@ -10,13 +10,8 @@ every prompt and step reads them. With ordinary weights the image goes through t
 
 from __future__ import annotations
 
-import functools
-import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,19 +19,13 @@ from diffusers import Flux2KleinKVPipeline, Flux2KleinPipeline
 from diffusers.models.transformers.transformer_flux2 import Flux2KVCache, Flux2KVLayerCache
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-from vbanana_ros.errors import InputError, one_line
-from vbanana_ros.generators.assemble import open_pipeline
-from vbanana_ros.generators.base import Capabilities
-from vbanana_ros.generators.grid import check_image, paint_rows, painted_size, pixels
+from vbanana_ros.errors import InputError
 from vbanana_ros.generators.profile import Profile
-from vbanana_ros.generators.speed import AUTO, Speed, install
+from vbanana_ros.generators.speed import AUTO, Speed
+from vbanana_ros.generators.stock import Reference, StockGenerator
 
-log = logging.getLogger(__name__)
-
-CACHED = 64
 MAX_LENGTH = 512  # tokens of a prompt, the stock pipeline's
 GUIDANCE = 4.0  # of a model that is not distilled, the stock pipeline's
-LEAST = 1 / 16  # of the profile's area: an image is not made smaller than this to save memory
 
 
 @dataclass(frozen=True)
@@ -55,42 +44,26 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Encoded images: packed latents [B, L, C], the places of their tokens [B, L, 4], and (height, width), pixels.
+class PlacedReference(Reference):
+    """Encoded images, packed latents [B, L, C], and ids: the places of their tokens [B, L, 4]."""
 
-    single: of one image and not of a batch of them.
-    """
-
-    latents: torch.Tensor
     ids: torch.Tensor
-    size: tuple[int, int]
-    single: bool
 
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def select(self, index: torch.Tensor) -> Reference:
+    def select(self, index: torch.Tensor) -> PlacedReference:
         """These images, one a prompt."""
         return replace(self, latents=self.latents[index], ids=self.ids[index])
 
 
 @dataclass(frozen=True)
-class CachedReference:
-    """Encoded images as what every layer of the transformer attends to of them.
+class CachedReference(Reference):
+    """Encoded images, packed latents [N, L, C], as what every layer of the transformer attends to of them.
 
     layers: keys and values [B, L, heads, D] of each, double blocks first. owners: [N], which image each row is about;
-    rows share its tensors. latents: packed, [N, L, C]. size: (height, width), pixels. single: of one image and not of
-    a batch of them.
+    rows share its tensors.
     """
 
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     owners: torch.Tensor
-    latents: torch.Tensor
-    size: tuple[int, int]
-    single: bool
-
-    def __len__(self) -> int:
-        return len(self.owners)
 
     def select(self, index: torch.Tensor) -> CachedReference:
         """These images, one a prompt."""
@@ -151,18 +124,18 @@ class KleinPainter:
         return Prompts(*self.pipeline.encode_prompt(list(texts), device=self.device,
                                                     max_sequence_length=self.max_length))
 
-    def encode(self, rgb: torch.Tensor, single: bool = False) -> Reference:
+    def encode(self, rgb: torch.Tensor, single: bool = False) -> PlacedReference:
         """[B, 3, h, w] in -1..1 -> what the transformer sees of the images."""
         latents = self.latents(rgb)
         ids = self.pipeline._prepare_image_ids([latents[:1]]).to(latents.device).expand(len(latents), -1, -1)
-        return Reference(self.pipeline._pack_latents(latents), ids, tuple(rgb.shape[-2:]), single)
+        return PlacedReference(self.pipeline._pack_latents(latents), tuple(rgb.shape[-2:]), single, ids)
 
     def latents(self, rgb: torch.Tensor) -> torch.Tensor:
         """[B, 3, h, w] in -1..1 -> normalised latents [B, 4 C, h', w'], the most likely ones."""
         return self.pipeline._encode_vae_image(rgb.to(self.pipeline.vae.dtype), generator=None)
 
     def velocity(self, tokens: torch.Tensor, ids: torch.Tensor, sigma: torch.Tensor, prompts: Prompts,
-                 image: Reference | None) -> torch.Tensor:
+                 image: PlacedReference | None) -> torch.Tensor:
         """What the transformer says of noisy tokens [N, L, C] at noise levels sigma [N]: noise minus clean."""
         length = tokens.shape[1]
         if image is not None:
@@ -172,7 +145,6 @@ class KleinPainter:
     def _transform(self, tokens: torch.Tensor, ids: torch.Tensor, sigma: torch.Tensor, prompts: Prompts,
                    **options) -> tuple:
         transformer = self.pipeline.transformer
-        torch.compiler.cudagraph_mark_step_begin()  # where blocks are CUDA graphs: what they returned may be reused
         return transformer(hidden_states=tokens.to(transformer.dtype), timestep=sigma.to(transformer.dtype),
                            guidance=None, encoder_hidden_states=prompts.embeds.to(transformer.dtype),
                            txt_ids=prompts.ids, img_ids=ids, return_dict=False, **options)
@@ -210,7 +182,7 @@ class KleinKVPainter(KleinPainter):
         # Copies, as CUDA graphs overwrite what they returned.
         layers = tuple(tuple(t.clone() for t in layer.get())
                        for layer in (*cache.double_block_caches, *cache.single_block_caches))
-        return CachedReference(layers, torch.arange(n, device=rgb.device), image.latents, image.size, single)
+        return CachedReference(image.latents, image.size, single, layers, torch.arange(n, device=rgb.device))
 
     def velocity(self, tokens: torch.Tensor, ids: torch.Tensor, sigma: torch.Tensor, prompts: Prompts,
                  image: CachedReference | None) -> torch.Tensor:
@@ -221,100 +193,28 @@ class KleinKVPainter(KleinPainter):
         return self._transform(tokens, ids, sigma, prompts, kv_cache=cache, kv_cache_mode="cached")[0]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What `encode_image` saw: the image, uint8 RGB, and what the transformer sees of it. The image is kept, should
-    memory run out and a smaller one be asked for."""
-
-    rgb: np.ndarray
-    reference: Reference | CachedReference
-
-
-class KleinGenerator:
-    """The `Generator` interface over Flux2KleinPipeline.
-
-    Where a frame takes more memory than there is, it is painted in smaller batches, then smaller; what was found to
-    fit holds from then on, in `capabilities`.
-    """
+class KleinGenerator(StockGenerator):
+    """The `Generator` interface over Flux2KleinPipeline."""
 
     pipeline_class, painter_class = Flux2KleinPipeline, KleinPainter
+    longest, grow = 40960, False  # as many tokens as Qwen3 has places for
 
     def __init__(self, pipeline: Flux2KleinPipeline, profile: Profile, weights: str, speed: Speed = AUTO,
                  device: str | None = None) -> None:
-        self.painter = self.painter_class(pipeline, speed.max_sequence_length or profile.max_length, device)
-        self.profile, self.speed = profile, speed
-        self.name, self.weights = profile.name, weights
-        area = min(profile.area, speed.max_area or profile.area)
-        self.capabilities = Capabilities(
-            size_multiple=self.painter.size_multiple, max_area=area, max_batch=8, steps=profile.steps,
-            picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license,
-            tasks=profile.tasks, max_images=4)
+        super().__init__(pipeline, profile, weights, speed, device)
+        self.painter = self.painter_class(pipeline, self.length, device)
         distilled = getattr(pipeline.config, "is_distilled", True)
         self._guidance = 1.0 if distilled else profile.guidance or GUIDANCE
-        self._least_area = max(1, int(LEAST * area))
-        self._embed = functools.lru_cache(CACHED)(self._embedded)
-        # Prompts come in another thread than frames, and with `offload: text` they send the transformer away.
-        self._turn = threading.RLock()
 
-    @classmethod
-    def load(cls, folder: Path, profile: Profile, weights: str, device: str, speed: Speed = AUTO) -> KleinGenerator:
-        """From a model directory."""
-        pipeline = open_pipeline(cls.pipeline_class, folder, profile, "cpu", speed.torch_dtype(device))
-        return cls(pipeline, profile, weights, install(pipeline, speed, device), device)
+    def _embed(self, texts: Sequence[str]) -> Prompts:
+        return self.painter.embed(texts)
 
-    @torch.inference_mode()
-    def encode_prompts(self, texts: Sequence[str]) -> Prompts:
-        """Embed prompts, in one batch; the same list of prompts is embedded once."""
-        return self._embed(tuple(texts))
+    def _reference(self, rgb: np.ndarray) -> Reference:
+        return self.painter.encode(self._pixels(rgb), rgb.ndim == 3)
 
-    def _embedded(self, texts: tuple[str, ...]) -> Prompts:
-        with self._turn, self._text_encoder():
-            return self.painter.embed(texts)
-
-    @contextmanager
-    def _text_encoder(self) -> Iterator[None]:
-        """Where the text encoder waits in the CPU's memory, it changes places with the transformer."""
-        if self.speed.offload != "text":
-            yield
-            return
-        pipeline = self.painter.pipeline
-        pipeline.transformer.to("cpu")
-        try:
-            pipeline.text_encoder.to(self.painter.device)
-            yield
-        finally:
-            pipeline.text_encoder.to("cpu")
-            pipeline.transformer.to(self.painter.device)
-
-    @torch.inference_mode()
-    def encode_image(self, rgb: np.ndarray) -> Seen:
-        """The image, or several of one size, through the VAE, once a frame."""
-        check_image(rgb)
-        if rgb.ndim == 4 and len(rgb) > 1:  # whoever put images together takes them apart again
-            return Seen(rgb, self._reference(rgb))
-        return self._within_memory(lambda: Seen(rgb, self._reference(rgb)), 1, lambda: self._size_of(rgb))
-
-    def _reference(self, rgb: np.ndarray) -> Reference | CachedReference:
-        images = pixels(rgb, *self._size_of(rgb), self.painter.device, torch.float32)
-        return self.painter.encode(images, single=rgb.ndim == 3)
-
-    @torch.inference_mode()
-    def generate(self, image: Seen | None, prompts: Prompts, steps: int = 1, seed: int = 0) -> np.ndarray:
-        """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3."""
-        rows = len(prompts) * (1 if image is None else len(image.reference))
-        return self._within_memory(lambda: self._paint_all(image, prompts, steps, seed), rows,
-                                   lambda: self._size_of(image and image.rgb))
-
-    def _paint_all(self, image: Seen | None, prompts: Prompts, steps: int, seed: int) -> np.ndarray:
-        size, reference = self._size_of(image and image.rgb), image and image.reference
-        if reference is not None and reference.size != size:  # memory ran out since it was encoded
-            reference = self._reference(image.rgb)
-        return paint_rows(lambda images, rows: self._paint(images, rows, size, steps, seed), reference, prompts,
-                          self.capabilities.max_batch)
-
-    def _paint(self, image: Reference | CachedReference | None, prompts: Prompts, size: tuple[int, int], steps: int,
+    def _paint(self, image: Reference | None, prompts: Prompts, size: tuple[int, int], steps: int,
                seed: int) -> torch.Tensor:
-        """RGB [N, 3, h, w] in 0..1: the stock schedule from the seed's noise; each row about the image of its row.
+        """The stock schedule from the noise of the seed, each row about its image.
 
         One step of a model that was tuned without noise begins with the image's own latents.
         """
@@ -335,61 +235,11 @@ class KleinGenerator:
                 unguided = self.painter.velocity(tokens, ids, sigma, nothing, image)
                 velocity = unguided + self._guidance * (velocity - unguided)
             tokens = scheduler.step(velocity.float(), timestep, tokens, return_dict=False)[0]
-        return (self.painter.decode(tokens, size) / 2 + 0.5).clamp(0, 1)
+        return self.painter.decode(tokens, size)
 
     def _nothing(self, n: int) -> Prompts:
         """The empty prompt, n times: what guidance leads away from."""
-        return self._embed(("",)).select(torch.zeros(n, dtype=torch.long))
-
-    def _within_memory(self, attempt: Callable, rows: int, size: Callable[[], tuple[int, int]]):
-        """attempt(), and where that takes more memory than there is, again with less to do.
-
-        rows, size: of what it paints; how many at once and how large at most, it reads of `capabilities`.
-        Raises torch.OutOfMemoryError where one small image is still too much.
-        """
-        while True:
-            try:
-                with self._turn:
-                    return attempt()
-            except torch.OutOfMemoryError as error:
-                if not self._retreat(rows, size(), one_line(error)):
-                    raise
-            # Only here: until the error is forgotten, its frames hold what did not fit.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-
-    def _retreat(self, rows: int, size: tuple[int, int], reason: str) -> bool:
-        """Half the batch or, of one row, half the area, from now on; False where there is nothing left to halve."""
-        able, area = self.capabilities, size[0] * size[1]
-        batch = min(able.max_batch, rows)
-        if batch > 1:
-            self.capabilities = replace(able, max_batch=batch // 2)
-        elif area // 2 >= self._least_area:
-            self.capabilities = replace(able, max_area=area // 2)
-        else:
-            return False
-        log.warning("%s: %d image(s) of %dx%d at once take more memory than there is (%s); from now on at most %d of "
-                    "%d pixels", self.name, batch, size[1], size[0], reason[:80], self.capabilities.max_batch,
-                    self.capabilities.max_area)
-        return True
-
-    def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
-        """Run once at each (height, width) of the input and batch of prompts."""
-        prompt = self.encode_prompts(["warm up"])
-        for height, width in sizes:
-            image = self.encode_image(np.zeros((height, width, 3), np.uint8))
-            for n in batches:
-                self.generate(image, prompt.select(torch.zeros(n, dtype=torch.long)), self.profile.steps)
-
-    def _size_of(self, rgb: np.ndarray | None) -> tuple[int, int]:
-        """(height, width) that an image, or a batch of one size, is painted at; without one, of a picture at 4:3."""
-        if rgb is None:
-            return painted_size(3, 4, self.capabilities.size_multiple, self.capabilities.max_area)
-        return self.size(*rgb.shape[-3:-1])
-
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) that the model paints an input of this size at: its aspect, at most the largest area."""
-        return painted_size(height, width, self.capabilities.size_multiple, self.capabilities.max_area, grow=False)
+        return self._embed_once(("",)).select(torch.zeros(n, dtype=torch.long))
 
 
 class KleinKVGenerator(KleinGenerator):

@@ -36,13 +36,12 @@ class Prompts:
 class Pix2PixGenerator(StockGenerator):
     """The `Generator` interface over StableDiffusionInstructPix2PixPipeline."""
 
-    kind, dtype = StableDiffusionInstructPix2PixPipeline, torch.float16
-    size_multiple, max_batch, max_images = 8, 8, 4
-    grow, needs_image = False, True
+    pipeline_class, dtype = StableDiffusionInstructPix2PixPipeline, "float16"
+    latents_a_side, grow, needs_image = 1, False, True
 
     def _embed(self, texts: Sequence[str]) -> Prompts:
         check_length(self.pipeline.tokenizer, texts, self.pipeline.tokenizer.model_max_length)
-        embeds = self.pipeline._encode_prompt([*texts, ""], self.pipeline.device, 1, False)
+        embeds = self.pipeline._encode_prompt([*texts, ""], self.device, 1, False)
         return Prompts(embeds[:-1], embeds[-1:])
 
     def _encode(self, rgb: torch.Tensor) -> torch.Tensor:

@@ -18,13 +18,11 @@ from vbanana_ros.generators.stock import Reference, StockGenerator, check_length
 
 # Distilled guidance, as in the stock pipeline's example of an edit.
 GUIDANCE = 2.5
-# Tokens that T5 reads; the most that the pipeline allows.
-LENGTH = 512
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Embedded prompts: T5's embeds [N, 512, D] of all of the text, CLIP's pooled [N, D] of its first 77 tokens."""
+    """Embedded prompts: T5's embeds [N, L, D] of all of the text, CLIP's pooled [N, D] of its first 77 tokens."""
 
     embeds: torch.Tensor
     pooled: torch.Tensor
@@ -40,14 +38,14 @@ class Prompts:
 class KontextGenerator(StockGenerator):
     """The `Generator` interface over FluxKontextPipeline."""
 
-    kind, dtype = FluxKontextPipeline, torch.bfloat16
-    max_batch, max_images = 8, 4
-    grow, needs_image = True, False
+    pipeline_class, dtype = FluxKontextPipeline, "bfloat16"  # T5 overflows float16
+    longest, grow = 512, True
 
     def _embed(self, texts: Sequence[str]) -> Prompts:
-        check_length(self.pipeline.tokenizer_2, texts, LENGTH)
+        check_length(self.pipeline.tokenizer_2, texts, self.length)
         with silence(diffusers_logging):  # of what CLIP does not see: T5 does
-            embeds, pooled, _ = self.pipeline.encode_prompt(list(texts), max_sequence_length=LENGTH)
+            embeds, pooled, _ = self.pipeline.encode_prompt(list(texts), device=self.device,
+                                                            max_sequence_length=self.length)
         return Prompts(embeds, pooled)
 
     def _encode(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -68,7 +66,7 @@ class KontextGenerator(StockGenerator):
         height, width = (side // self.pipeline.vae_scale_factor for side in size)
         channels = self.pipeline.latent_channels
         noise = torch.randn((1, channels, height, width), generator=torch.Generator().manual_seed(seed))
-        return self.pipeline._pack_latents(noise, 1, channels, height, width).to(self.pipeline.device)
+        return self.pipeline._pack_latents(noise, 1, channels, height, width).to(self.device)
 
     def decode(self, tokens: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Clean tokens [N, L, 4 C] -> RGB [N, 3, h, w], nominally in -1..1."""

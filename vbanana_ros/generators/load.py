@@ -24,9 +24,9 @@ FAMILIES = {"nano": "nano:NanoGenerator", "flux2": "flux2:KleinGenerator", "flux
 def load_generator(model: str | Path = "nano", device: str = "auto", speed: Speed = AUTO) -> Generator:
     """The generator of a model directory, or of a shipped model's name.
 
-    device: `cpu`, `cuda`, `cuda:N` or `auto` (a GPU where there is one). speed: how it is run, as far as its
-    family can. Nothing is ever downloaded.
-    Raises ModelError for a missing, partial, corrupt or foreign directory, or a device that is not there.
+    device: `cpu`, `cuda`, `cuda:N` or `auto` (a GPU where there is one). speed: how it is run. Nothing is downloaded.
+    Raises ModelError for a missing, partial, corrupt or foreign directory, a device that is not there, or a speed that
+    its family, or this machine, does not have.
     """
     folder, profile = find_model(model)
     if profile.family not in FAMILIES:

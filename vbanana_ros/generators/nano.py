@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,14 +130,18 @@ class NanoGenerator:
 
     @classmethod
     def load(cls, folder: Path, profile: Profile, weights: str, device: str, speed: Speed = AUTO) -> NanoGenerator:
-        """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU. Of speed it takes the dtype."""
+        """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU.
+
+        Of speed it takes dtype and max_area; raises ModelError where anything else is asked for.
+        """
+        speed.refuse(profile.family, "compile", "quantize", "attention", "offload", "max_sequence_length")
         stored = torch.float32 if device == "cpu" else torch.float16
         with silence(diffusers_logging):
             pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True)
             pipeline.to(device=device, dtype=stored if speed.dtype == "auto" else speed.torch_dtype(device))
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)
-        return cls(pipeline, profile, weights)
+        return cls(pipeline, replace(profile, area=speed.area(profile.area)), weights)
 
     @torch.inference_mode()
     def encode_prompts(self, texts: Sequence[str]) -> PromptTokens:

@@ -31,6 +31,7 @@ from transformers import Qwen2VLImageProcessorPil
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.profile import Profile
+from vbanana_ros.generators.speed import AUTO, Speed
 from vbanana_ros.generators.stock import Reference, StockGenerator, check_length
 
 # True classifier-free guidance against an empty wish: the stock call's own scale, and the blank of its examples.
@@ -69,7 +70,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Seen(Reference):
+class SightedReference(Reference):
     """Encoded images, latents [B, C, 1, h / 8, w / 8]; and as the text encoder sees them.
 
     sights: embeddings of their patches [B, P, D], patches: of each (1, rows, columns) [1, 3], before 2x2 are merged.
@@ -80,7 +81,7 @@ class Seen(Reference):
     patches: torch.Tensor
     empty: torch.Tensor | None = None
 
-    def select(self, index: torch.Tensor) -> Seen:
+    def select(self, index: torch.Tensor) -> SightedReference:
         """These images, one a prompt."""
         return replace(self, latents=self.latents[index], sights=self.sights[index],
                        empty=None if self.empty is None else self.empty[index])
@@ -89,36 +90,44 @@ class Seen(Reference):
 class QwenGenerator(StockGenerator):
     """The `Generator` interface over QwenImageEditPlusPipeline."""
 
-    kind, dtype = QwenImageEditPlusPipeline, torch.bfloat16
+    pipeline_class, dtype = QwenImageEditPlusPipeline, "bfloat16"
     max_batch, max_images = 1, 1
     grow, needs_image, text_sees_image = True, True, True
 
-    def __init__(self, pipeline: QwenImageEditPlusPipeline, profile: Profile, weights: str) -> None:
-        super().__init__(pipeline, profile, weights)
+    def __init__(self, pipeline: QwenImageEditPlusPipeline, profile: Profile, weights: str, speed: Speed = AUTO,
+                 device: str | None = None) -> None:
+        super().__init__(pipeline, profile, weights, speed, device)
         self.eye = Qwen2VLImageProcessorPil.from_pretrained(pipeline.name_or_path, subfolder="processor",
                                                             local_files_only=True)
 
-    @torch.inference_mode()
-    def encode_image(self, rgb: np.ndarray) -> Seen:
-        """The image, or several of one size, through the VAE and the text encoder's vision tower, once a frame."""
-        encoded = super().encode_image(rgb)
+    def _reference(self, rgb: np.ndarray) -> SightedReference:
+        """The image, or several of one size, through the VAE and the text encoder's vision tower."""
+        encoded = super()._reference(rgb)
         ratio = min(max(rgb.shape[-2] / rgb.shape[-3], 1 / SLENDER), SLENDER)
         width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, ratio)
         inputs = self.eye([self.pipeline.image_processor.resize(Image.fromarray(one), height, width)
                            for one in (rgb if rgb.ndim == 4 else rgb[None])], return_tensors="pt")
-        patches = inputs["image_grid_thw"].to(self.pipeline.device)
-        sights = self.pipeline.text_encoder.model.get_image_features(
-            inputs["pixel_values"].to(self.pipeline.device), patches).pooler_output
-        seen = Seen(**vars(encoded), sights=torch.stack(list(sights)), patches=patches[:1])
+        patches = inputs["image_grid_thw"].to(self.device)
+        sights = self.reader.get_image_features(inputs["pixel_values"].to(self.device), patches).pooler_output
+        seen = SightedReference(**vars(encoded), sights=torch.stack(list(sights)), patches=patches[:1])
         return replace(seen, empty=torch.cat([self.read(EMPTY, seen.select(torch.tensor([i])))
                                               for i in range(len(seen))]))
 
-    def read(self, text: str, image: Seen) -> torch.Tensor:
+    @property
+    def reader(self) -> torch.nn.Module:
+        """The text encoder's body. Where it waits in the CPU's memory it comes when it is called, and its body alone
+        is no call."""
+        encoder = self.pipeline.text_encoder
+        if hasattr(encoder, "_hf_hook"):
+            encoder._hf_hook.pre_forward(encoder)
+        return encoder.model
+
+    def read(self, text: str, image: SightedReference) -> torch.Tensor:
         """What the text encoder makes of a wish about one image: embeddings [1, L, D]."""
-        pipeline, encoder = self.pipeline, self.pipeline.text_encoder.model
+        pipeline, encoder = self.pipeline, self.reader
         wish = PICTURE.format(PATCH * image.sights.shape[1]) + text
         tokens = pipeline.tokenizer(pipeline.prompt_template_encode.format(wish), return_tensors="pt")
-        tokens = tokens["input_ids"].to(pipeline.device)
+        tokens = tokens["input_ids"].to(self.device)
         seen = tokens == pipeline.tokenizer.convert_tokens_to_ids(PATCH)
         embeds = encoder.get_input_embeddings()(tokens).masked_scatter(seen[..., None], image.sights)
         places, _ = encoder.get_rope_index(tokens, mm_token_type_ids=seen.int(), image_grid_thw=image.patches)
@@ -138,7 +147,8 @@ class QwenGenerator(StockGenerator):
         """The most likely latents, normalised, [B, C, 1, h / 8, w / 8]: those of a film of one picture."""
         return self.pipeline._encode_vae_image(rgb[:, :, None], generator=None)
 
-    def _paint(self, images: Seen, prompts: Texts, size: tuple[int, int], steps: int, seed: int) -> torch.Tensor:
+    def _paint(self, images: SightedReference, prompts: Texts, size: tuple[int, int], steps: int,
+               seed: int) -> torch.Tensor:
         """One row: the stock schedule from the seed's noise, towards what is asked and away from the empty wish."""
         scheduler, config = self.pipeline.scheduler, self.pipeline.scheduler.config
         asked, tokens = self.read(prompts.texts[0], images), self.noise(size, seed)
@@ -155,7 +165,8 @@ class QwenGenerator(StockGenerator):
             tokens = scheduler.step(guided, timestep, tokens, return_dict=False)[0]
         return self.decode(tokens, size)
 
-    def velocity(self, tokens: torch.Tensor, sigma: torch.Tensor, embeds: torch.Tensor, image: Seen) -> torch.Tensor:
+    def velocity(self, tokens: torch.Tensor, sigma: torch.Tensor, embeds: torch.Tensor,
+                 image: SightedReference) -> torch.Tensor:
         """What the transformer says of noisy tokens [1, L, 4 C] at a noise level: noise minus clean."""
         *_, rows, cols = image.latents.shape
         return self.pipeline.transformer(
@@ -167,7 +178,7 @@ class QwenGenerator(StockGenerator):
         """The seed's noise for an image size, as tokens [1, L, 4 C]: the same every frame."""
         shape = (1, self.pipeline.latent_channels, 1, *(side // self.pipeline.vae_scale_factor for side in size))
         noise = self._pack(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
-        return noise.to(self.pipeline.device, self.pipeline.transformer.dtype)
+        return noise.to(self.device, self.pipeline.transformer.dtype)
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, 1, h, w] -> tokens [B, L, 4 C]."""
