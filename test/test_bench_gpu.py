@@ -43,21 +43,24 @@ def prompts():
 
 def test_one_command_prints_and_writes_every_row(monkeypatch, tmp_path, capsys, nano):
     monkeypatch.setattr(bench_gpu, "SMALL", TINY)
+    monkeypatch.setattr(bench_gpu, "MIDDLE", TINY)
     monkeypatch.setattr(bench_gpu, "ways", lambda scale, short, device: (AUTO, Speed(max_sequence_length=short)))
     monkeypatch.setattr(bench_gpu, "load_generator", lambda model, device: nano)
     monkeypatch.setattr(bench_gpu, "counted", lambda prompts: [])
     monkeypatch.setattr(bench_gpu.torch.cuda, "is_available", lambda: False)
     rows = bench_gpu.run(tmp_path / "gpu.json")
-    assert len(rows) == 2 * 5 + (2 * 2 + 2) + 2 and all(row.ms > 0 for row in rows)
-    assert rows[0].what == "klein, 5 tasks, 4 steps: stock" and rows[0].ratio == 1
-    assert all((row.plain_ms is None) == ("-kv" not in row.what) for row in rows[:16])
-    assert [row.what for row in rows if row.goal == ">= 2.5x"] == [
-        f"klein{kv}, 5 tasks, 4 steps: ours, 192 tokens of text" for kv in ("", "-kv")]
-    assert [row.goal for row in rows if "unequal work" in row.what] == ["", ""]
-    assert all(row.ratio == pytest.approx(row.stock_ms / row.ms) for row in rows[10:16])
-    assert rows[13].plain_ms == rows[11].stock_ms and rows[13].stock_ms != rows[11].stock_ms
-    assert all(0 < row.share <= 100 and row.met == (row.share >= 95) for row in rows[10:])
-    assert rows[15].what == "a tiny klein-kv, 5 task(s), 1 step(s), max_sequence_length 192"
+    compared, others = rows[:16], rows[16:]
+    assert len(others) == 2 * 2 + 2 + 2 and all(row.ms > 0 for row in rows)
+    assert [row.what for row in compared[::4]] == [
+        f"a tiny klein, 0 M{kv}, 5 tasks, {steps} step(s): stock" for kv in ("", ", KV") for steps in (1, 4)]
+    assert all(row.ratio == 1 for row in compared[::4])
+    assert [row.goal for row in compared] == 4 * ["", "", "", ">= 2.5x"]
+    assert [row.plain_ms for row in compared] == 8 * [None] + 4 * [compared[0].ms] + 4 * [compared[4].ms]
+    assert all(row.ratio == pytest.approx(row.stock_ms / row.ms) for row in rows[:22])
+    assert all((row.plain_ms is None) == ("-kv" not in row.what) for row in others)
+    assert others[3].plain_ms == others[1].stock_ms and others[3].stock_ms != others[1].stock_ms
+    assert all(0 < row.share <= 100 and row.met == (row.share >= 95) for row in others)
+    assert others[5].what == "a tiny klein-kv, 5 task(s), 1 step(s), max_sequence_length 192"
     record = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["what"] for row in record["rows"]] == [row.what for row in rows]
     assert "no GPU here: the CPU" in record["about"] and "no GPU here" in capsys.readouterr().out
@@ -77,7 +80,7 @@ def test_what_a_machine_cannot_do_is_a_row_that_says_why(monkeypatch):
              Speed(attention="_native_cudnn"), Speed(dtype="bfloat16"))
     monkeypatch.setattr(bench_gpu, "ways", lambda scale, short, device: asked)
     frame, requests = frame_of(TINY)
-    rows = modes(TINY, make_pipeline(TINY).text_encoder, "cpu", frame, requests[:2])
+    rows = modes(TINY, "cpu", frame, requests[:2])
     reasons = ["without a GPU no part can wait", "CUDA graphs need a GPU", "missing package", "No viable backend"]
     for row, speed, reason in zip(rows[4:8], asked[1:5], reasons, strict=True):
         assert row.ms is None and row.what.startswith(f"{described(speed)}: not here: ") and reason in row.what
