@@ -1,8 +1,10 @@
 """Batches: a function of seed and step, and what is drawn for them."""
 
 import numpy as np
+import pytest
 import torch
 
+from vbanana_ros.errors import InputError
 from vbanana_ros.tuning.batches import Batches, depth_of, fit_image, fit_map, timesteps
 
 TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1}
@@ -39,6 +41,19 @@ def test_examples_belong_to_their_images_and_know_what_they_ask(scenes_folder, f
     for example in drawn.examples:
         known = np.isfinite(depth_of(example)).any()
         assert known == (example.request.task == "depth")
+
+
+def test_examples_whose_prompt_is_not_read_are_left_out_and_named(scenes_folder, feed, student):
+    def check(prompt):
+        if "depth" in prompt or "normal" not in prompt:
+            raise InputError(f"{prompt[:20]!r} is too long")
+
+    made = student(0, **TINY | {"answers": 1})
+    drawn, _ = Batches(feed(scenes_folder), made.recipe, made.collate, 0, check=check).draw(0)
+    assert {e.request.task for e in drawn.examples} == {"normals"} and len(drawn.images) == 2
+    assert all(e.image for e in drawn.pictures) and drawn.broken and "is too long" in drawn.broken[0]
+    with pytest.raises(InputError, match="next to nothing of depth that can be used .*is too long.*; give sets"):
+        Batches(feed(scenes_folder, depth=1.0), made.recipe, made.collate, 0, check=check).draw(0)
 
 
 def test_maps_are_never_blended_and_images_are():

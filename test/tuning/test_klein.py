@@ -118,6 +118,13 @@ def test_with_checkpointing_the_gradients_are_the_same(base, scenes_folder, feed
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
+def test_a_prompt_that_is_too_long_is_left_out(base, scenes_folder, feed):
+    student = make_student(str(base), Recipe(**TINY | {"lora": 2}))
+    student.check("Paint the depth.")
+    with pytest.raises(InputError, match="tokens is longer than the 320 that the model reads"):
+        student.check("a wall, " * 300)
+
+
 def test_a_change_to_a_base_is_no_base(base, scenes_folder, feed, tmp_path):
     tune(make_student(str(base), Recipe(**TINY | {"lora": 2})), feed(scenes_folder), tmp_path, 1, workers=0)
     with pytest.raises(InputError, match="is itself a change to .*; start from that base"):

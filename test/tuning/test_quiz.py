@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vbanana_ros.errors import InputError
 from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.tuning.quiz import Quiz, score_of
 
@@ -46,6 +47,17 @@ def test_the_same_questions_every_time(quiz, scenes_folder, feed):
     again = Quiz.of_held_out(feed(scenes_folder, held=scenes_folder), 4)
     assert [[e.prompt for e in asked] for _, asked in quiz.asked] == [
         [e.prompt for e in asked] for _, asked in again.asked]
+
+
+def test_what_the_student_does_not_read_is_not_asked(quiz, scenes_folder, feed):
+    def check(prompt):
+        if "normal" not in prompt:
+            raise InputError("too long")
+
+    few = Quiz.of_held_out(feed(scenes_folder, held=scenes_folder), 4, check=check)
+    assert len(few.asked) == len(quiz.asked)
+    assert [e.prompt for _, asked in few.asked for e in asked] == [
+        e.prompt for _, asked in quiz.asked for e in asked if "normal" in e.prompt] != []
 
 
 def test_pictures_show_image_target_and_answer(quiz, tmp_path):

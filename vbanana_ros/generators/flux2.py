@@ -112,15 +112,19 @@ class KleinPainter:
         """Both sides of an image are multiples of this, pixels."""
         return 2 * self.pipeline.vae_scale_factor
 
-    def embed(self, texts: Sequence[str]) -> Prompts:
-        """Prompts -> embeddings; raises InputError for one that is longer than the encoder reads."""
+    def check(self, text: str) -> None:
+        """Raise InputError for a prompt that is longer than the encoder reads: the stock pipeline cuts it off."""
         tokenizer = self.pipeline.tokenizer
+        chat = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False,
+                                             add_generation_prompt=True, enable_thinking=False)
+        if (length := len(tokenizer(chat)["input_ids"])) > self.max_length:
+            raise InputError(f"a prompt of {length} tokens is longer than the {self.max_length} that the model "
+                             f"reads ({text[:40]!r}...); name fewer classes")
+
+    def embed(self, texts: Sequence[str]) -> Prompts:
+        """Prompts -> embeddings; raises InputError for one that is too long."""
         for text in texts:
-            chat = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False,
-                                                 add_generation_prompt=True, enable_thinking=False)
-            if (length := len(tokenizer(chat)["input_ids"])) > self.max_length:
-                raise InputError(f"a prompt of {length} tokens is longer than the {self.max_length} that the model "
-                                 f"reads ({text[:40]!r}...); name fewer classes")
+            self.check(text)
         return Prompts(*self.pipeline.encode_prompt(list(texts), device=self.device,
                                                     max_sequence_length=self.max_length))
 

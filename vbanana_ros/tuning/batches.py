@@ -44,11 +44,26 @@ class Drawn:
     broken: list[str]
 
 
+def any_prompt(prompt: str) -> None:
+    """A check that every prompt passes."""
+
+
+def reads(check: Callable[[str], None], example: Example, broken: list[str]) -> bool:
+    """Whether a check passes an example's prompt; what is wrong with one that fails is added to broken."""
+    try:
+        check(example.prompt)
+    except InputError as error:
+        broken.append(str(error))
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Batches(Dataset):
     """Batch number i of a run. collate: of the student, makes tensors of what was drawn; tasks: as it speaks them.
 
-    Records that cannot be read are left out; only a batch that met some has the key `broken`, what is wrong with each.
+    check: raises InputError for a prompt that it does not read. Such examples, and records that cannot be read, are
+    left out; only a batch that met some has the key `broken`, what is wrong with each.
     """
 
     mixture: Mixture
@@ -56,6 +71,7 @@ class Batches(Dataset):
     collate: Callable[[Drawn, np.random.Generator], dict[str, Any]]
     seed: int
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
+    check: Callable[[str], None] = any_prompt
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         drawn, rng = self.draw(step)
@@ -71,7 +87,7 @@ class Batches(Dataset):
             record = self._cropped(self.mixture.draw(rng, broken), rng)
             tasks = self.mixture.choose(self.mixture.tasks, rng, recipe.answers)
             found = [make_example(task, record, rng, recipe.most_classes, self.tasks) for task in tasks]
-            if found := [example for example in found if example and example.valid.any()]:
+            if found := [e for e in found if e and e.valid.any() and reads(self.check, e, broken)]:
                 owners += [len(images)] * len(found)
                 examples += found
                 records.append(record)
@@ -79,8 +95,8 @@ class Batches(Dataset):
             if len(images) == recipe.images:
                 break
         else:
-            raise InputError(f"the records have next to nothing of {', '.join(self.mixture.tasks)}; "
-                             "give sets that know what the tasks ask")
+            raise InputError(f"the records have next to nothing of {', '.join(self.mixture.tasks)} that can be used"
+                             f"{f' ({broken[-1]})' if broken else ''}; give sets that know what the tasks ask")
         pictures, originals = self._pictures(rng, broken)
         return Drawn(records, torch.stack(images), owners, examples, pictures, originals, broken), rng
 
@@ -96,7 +112,8 @@ class Batches(Dataset):
         for _ in range(self.recipe.pictures):
             record = self.mixture.draw(rng, broken)
             kind, = self.mixture.choose(self.mixture.pictures, rng, 1)
-            if kind == "picture" and (example := make_example("picture", record, rng)):
+            example = make_example("picture", record, rng) if kind == "picture" else None
+            if example and reads(self.check, example, broken):
                 pictures.append(example)
             else:
                 edits.append(make_example("edit", record, rng))

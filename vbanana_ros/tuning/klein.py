@@ -52,6 +52,10 @@ class KleinStudent(nn.Module):
         if recipe.checkpointing:
             self.transformer.enable_gradient_checkpointing()
 
+    def check(self, prompt: str) -> None:
+        """Raise InputError for one of more than the recipe's tokens."""
+        self.painter.check(prompt)
+
     def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Answers about images, then pictures from text, then edits: each in one pass through the transformer."""
         n, n_text = len(batch["owner"]), int(batch["texts"])

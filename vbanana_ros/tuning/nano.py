@@ -50,6 +50,9 @@ class NanoStudent(nn.Module):
         if recipe.checkpointing:
             unet.enable_gradient_checkpointing()
 
+    def check(self, prompt: str) -> None:
+        """It reads any prompt."""
+
     def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """The terms of the loss; what is painted is compared in float32."""
         painting, read = self.paint(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.results import DepthMap, NormalMap
 from vbanana_ros.tasks import TASKS, Task
-from vbanana_ros.tuning.batches import Batches
+from vbanana_ros.tuning.batches import Batches, any_prompt, reads
 from vbanana_ros.tuning.examples import Example, make_example
 from vbanana_ros.tuning.mixture import Mixture
 
-RECORDS = 16
+RECORDS = 32
 PICTURED = 3  # examples of a task in the picture
 
 
@@ -31,13 +31,17 @@ class Quiz:
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
     @classmethod
-    def of_held_out(cls, mixture: Mixture, most_classes: int, tasks: Mapping[str, Task] = TASKS) -> Quiz:
-        """RECORDS of the mixture's held-out set, evenly spread, asked every task that they know; always the same."""
+    def of_held_out(cls, mixture: Mixture, most_classes: int, tasks: Mapping[str, Task] = TASKS,
+                    check: Callable[[str], None] = any_prompt) -> Quiz:
+        """RECORDS of the mixture's held-out set, evenly spread, asked every task that they know; always the same.
+
+        check: raises InputError for a prompt that the student does not read; it is not asked.
+        """
         held, asked = mixture.held, []
         for place in range(min(RECORDS, len(held)) if held else 0):
             record, rng = held[place * len(held) // min(RECORDS, len(held))], np.random.default_rng(place)
             examples = [make_example(task, record, rng, most_classes, tasks) for task in mixture.tasks]
-            asked.append((record.rgb, [e for e in examples if e and e.valid.any()]))
+            asked.append((record.rgb, [e for e in examples if e and e.valid.any() and reads(check, e, [])]))
         return cls(asked, tasks)
 
     @classmethod

@@ -27,6 +27,9 @@ class Student(Protocol):
     size_multiple: int
     tasks: Mapping[str, Task]
 
+    def check(self, prompt: str) -> None:
+        """Raise InputError for a prompt that it does not read, as a too long one; its example is left out."""
+
     def collate(self, drawn: Drawn, rng: np.random.Generator) -> dict[str, Any]:
         """What forward takes, of what was drawn; done beside the training, and all its chance is rng's."""
 

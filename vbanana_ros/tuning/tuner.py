@@ -56,7 +56,7 @@ class _Run:
         self.ema = EMAModel(self.trained, decay=recipe.ema, use_ema_warmup=True, power=0.75, foreach=True)
         self.progress = checkpoint.resume(out / "checkpoint.pt", student, self.optimizers, self.ema)
         self.ema.to(self.accelerator.device)
-        self.batches = Batches(mixture, recipe, student.collate, seed, student.tasks)
+        self.batches = Batches(mixture, recipe, student.collate, seed, student.tasks, student.check)
         self.quiz = self._quiz() if self.main else Quiz(())
         # What is left of the curves of a run that was killed after its checkpoint is hidden by what is drawn again.
         self.accelerator.init_trackers("curves", init_kwargs={"tensorboard": {"purge_step": self.progress.step}})
@@ -65,7 +65,7 @@ class _Run:
         recipe, student = self.student.recipe, self.student
         if recipe.overfit:
             return Quiz.of_batches(self.batches, recipe.overfit)
-        return Quiz.of_held_out(self.mixture, recipe.most_classes, student.tasks)
+        return Quiz.of_held_out(self.mixture, recipe.most_classes, student.tasks, student.check)
 
     def train(self) -> Student:
         broken: set[str] = set()
