@@ -268,7 +268,7 @@ DESCRIPTIONS = {
     "min_range": "Metres; nearer points of the cloud are NaN.",
     "max_range": "Metres; farther points of the cloud are NaN.",
     "stride": "Every n-th row and column in the cloud.",
-    "dtype": "auto, float32, bfloat16 or float16; auto: float32 on a CPU, bfloat16 on a GPU.",
+    "dtype": "auto, float32, bfloat16 or float16; auto: float32 on a CPU, what suits the model on a GPU.",
     "compile": "none, default, reduce-overhead or max-autotune, as of torch.compile; takes minutes at configure.",
     "quantize": "none, float8 or int8, by torchao; evaluate the model anew with it.",
     "attention": "auto, or a backend of diffusers, such as flash or _native_cudnn.",
