@@ -60,7 +60,7 @@ def test_one_command_prints_and_writes_every_row(monkeypatch, tmp_path, capsys, 
     assert all((row.plain_ms is None) == ("-kv" not in row.what) for row in others)
     assert others[3].plain_ms == others[1].stock_ms and others[3].stock_ms != others[1].stock_ms
     assert all(0 < row.share <= 100 and row.met == (row.share >= 95) for row in others)
-    assert others[5].what == "a tiny klein-kv, 5 task(s), 1 step(s), max_sequence_length 192"
+    assert others[5].what == "a tiny klein-kv, 5 task(s), 1 step(s), max_sequence_length 160"
     record = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["what"] for row in record["rows"]] == [row.what for row in rows]
     assert "no GPU here: the CPU" in record["about"] and "no GPU here" in capsys.readouterr().out
@@ -127,8 +127,8 @@ def test_the_counted_work_is_what_the_shapes_say(prompts, monkeypatch):
 def test_a_tiny_pipeline_is_made_like_the_full_one():
     pipeline = make_pipeline(TINY)
     assert KleinPainter(pipeline).size_multiple == 16 and FULL.size == (480, 640)
-    assert bench_gpu.bucket(pipeline.tokenizer, ["a b", "c"]) == 64
-    assert bench_gpu.bucket(pipeline.tokenizer, ["word " * 60]) == 128
+    assert bench_gpu.bucket(pipeline.tokenizer, ["a b", "c"]) == 32
+    assert bench_gpu.bucket(pipeline.tokenizer, ["word " * 60]) == 96
 
 
 def test_the_command_leads_here(monkeypatch, tmp_path):

@@ -200,9 +200,9 @@ def frame_of(scale: Scale) -> tuple[Frame, list[Request]]:
 
 
 def bucket(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> int:
-    """The least multiple of 64 tokens that every prompt fits."""
+    """The least multiple of 32 tokens that every prompt fits."""
     chats = [tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False) for p in prompts]
-    return 64 * -(-max(len(tokenizer(chat)["input_ids"]) for chat in chats) // 64)
+    return 32 * -(-max(len(tokenizer(chat)["input_ids"]) for chat in chats) // 32)
 
 
 @contextmanager
