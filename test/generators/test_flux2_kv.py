@@ -57,7 +57,6 @@ def test_the_same_as_the_stock_pipelines_to_1e5(klein_kv, stock, steps, image):
                    num_inference_steps=steps, latents=noise.expand(len(PROMPTS), -1, -1, -1), output_type="np").images
     assert isinstance(klein_kv, KleinKVGenerator) and ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-5 and theirs.std() > 0.01
-    print("DIFF", np.abs(ours - theirs).max(), theirs.std())
 
 
 def test_one_pass_over_the_image_a_frame(klein_kv, passes):

@@ -6,11 +6,9 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 
 from vbanana_ros.errors import ModelError, RequestError
-from vbanana_ros.generators import speed as module
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.speed import WORKING, Speed, offload
 from vbanana_ros.params import FIXED, Params, with_values
@@ -44,23 +42,6 @@ def test_what_was_picked_is_logged(klein_folder, caplog):
     with caplog.at_level(logging.INFO, "vbanana_ros"):
         load_generator(klein_folder, "cpu", Speed(dtype="bfloat16"))
     assert "on cpu in bfloat16: compile none, quantize none, attention auto, offload none" in caplog.text
-
-
-def test_the_text_encoder_changes_places_with_the_transformer(klein_folder, klein, monkeypatch):
-    """On a GPU; here the moves are watched, and nothing moves for prompts that are known."""
-    monkeypatch.setattr(module, "offload", lambda *args: "text")
-    waiting = load_generator(klein_folder, "cpu")
-    moves, pipeline = [], waiting.painter.pipeline
-    for name in ("transformer", "text_encoder"):
-        monkeypatch.setattr(getattr(pipeline, name), "to", lambda device, name=name: moves.append((name, str(device))))
-    waiting._device = torch.device("meta")
-    with waiting._text_encoders():
-        assert moves == [("transformer", "cpu"), ("text_encoder", "meta")]
-    assert moves[2:] == [("text_encoder", "cpu"), ("transformer", "meta")]
-    waiting._device = torch.device("cpu")
-    first = paint(waiting)
-    count = len(moves)
-    assert np.array_equal(paint(waiting), first) and np.array_equal(first, paint(klein)) and len(moves) == count
 
 
 def test_an_attention_backend_is_this_models_alone(klein_folder):

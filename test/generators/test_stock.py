@@ -1,4 +1,5 @@
-"""What every family over a diffusers pipeline has of the base: the parameters of speed, and the retreat from memory."""
+"""What every family over a diffusers pipeline has of the base: sizes, what is done once, the parameters of speed, and
+the retreat from memory."""
 
 import shutil
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vbanana_ros.errors import ModelError
+from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators import speed as module
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.speed import Speed, denoiser_of, text_encoders_of
@@ -30,6 +31,64 @@ def own(request):
             return request.getfixturevalue(family)
         return load_generator(request.getfixturevalue(f"{family}_folder"), "cpu", speed)
     return load
+
+
+@pytest.mark.parametrize("family, able", [
+    ("klein", (2, 8, False, "Apache-2.0")), ("qwen", (2, 1, True, "Apache-2.0")),
+    ("kontext", (2, 8, False, "LicenseRef-FLUX1-dev-NC")), ("pix2pix", (1, 8, False, "MIT"))])
+def test_what_they_say_of_themselves(own, family, able):
+    model = own(family)
+    said, latents = model.capabilities, model.capabilities.size_multiple / model.pipeline.vae_scale_factor
+    assert (latents, said.max_batch, said.text_sees_image, said.license) == able
+    assert said.shared_image and said.max_area == 64 * 96
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_odd_size_is_resized_and_not_cropped_or_snapped(own, family):
+    """The right edge is seen: stock pipelines would cut 101 columns to 96 or 100, or take a size that they prefer."""
+    model, frame = own(family), np.zeros((64, 101, 3), np.uint8)
+    other = frame.copy()
+    other[:, -1:] = 255
+    prompts = model.encode_prompts(PROMPTS[:1])
+    first, second = (model.generate(model.encode_image(f), prompts) for f in (frame, other))
+    assert first.shape == (1, 64, 96, 3) and np.abs(first - second).max() > 1e-7
+
+
+@pytest.mark.parametrize("family, small", [("klein", (32, 48)), ("pix2pix", (40, 56)), ("qwen", (64, 96)),
+                                           ("kontext", (64, 96))])
+def test_a_size_keeps_its_aspect_and_the_profiles_area(own, family, small):
+    """Small images are painted as they are, or larger by the families that are used to it."""
+    model = own(family)
+    assert model.size(64, 96) == (64, 96) and model.size(*small) == small
+    height, width = model.size(480, 640)
+    assert 0.6 * 64 * 96 < height * width <= 64 * 96 and abs(width / height - 4 / 3) < 0.2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_image_is_encoded_once_a_frame_and_prompts_once(own, family, monkeypatch):
+    model, calls = own(family), []
+    vae = model.pipeline.vae
+    inner = vae.encode
+    monkeypatch.setattr(vae, "encode", lambda *args, **kwargs: (calls.append(1), inner(*args, **kwargs))[1])
+    prompts = model.encode_prompts(PROMPTS)
+    monkeypatch.setattr(model, "_embed", None)
+    assert model.encode_prompts(PROMPTS) is prompts
+    image = model.encode_image(FRAME)
+    model.generate(image, prompts, 2)
+    model.generate(image, prompts, 1)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("family, most", [("klein", 512), ("kontext", 512), ("qwen", 1024), ("pix2pix", 256)])
+def test_a_prompt_that_is_too_long_is_refused_before_anything_is_painted(own, family, most):
+    with pytest.raises(InputError, match=f"tokens is longer than the {most} that the model reads"):
+        own(family).encode_prompts(["a wall, " * 200])
+
+
+@pytest.mark.parametrize("family", ["qwen", "kontext"])
+def test_the_noise_is_the_seeds_alone(own, family):
+    first, again, other = (own(family).noise((64, 96), seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
