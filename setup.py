@@ -8,11 +8,11 @@ SIM = ["mujoco>=3.3"]
 TUNE = ["accelerate>=1.0", "tensorboard>=2.14", "scipy>=1.10", "h5py>=3.8", "pycocotools>=2.0.7", *SIM]
 FLUX2 = ["diffusers>=0.41", "transformers>=4.57", "peft>=0.17"]
 QWEN = ["diffusers>=0.41", "transformers>=5.24", "peft>=0.17"]  # its image processor does without torchvision
-BENCH = ["hilbertmap", "open3d"]
+BENCH = ["hilbertmap", "open3d", "torchao"]
 # What building a ROS package with this Python takes; colcon wants an older setuptools, torch a newer one.
 ROS = ["colcon-common-extensions", "setuptools>=77,<80", "empy==3.3.4", "lark", "catkin_pkg", "argcomplete",
        "packaging"]
-TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "torchao", "ruff", *TUNE, *QWEN]
+TEST = ["pytest>=8", "hypothesis>=6.100", "hilbertmap", "torchmetrics", "ruff", *TUNE, *QWEN]
 
 setup(
     name="vbanana_ros",
