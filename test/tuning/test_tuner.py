@@ -153,11 +153,25 @@ torch.save(trained.state_dict(), out / f"{sys.argv[3]}.pt")
 """
 
 
-def test_two_processes_share_the_work(scenes_folder, tmp_path):
-    """Other batches in each, the same weights in both, written by the first."""
+@pytest.fixture
+def port():
+    """One that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+        return str(probe.getsockname()[1])
+
+
+def test_accelerate_starts_as_many_processes_as_the_readme_says(scenes_folder, tmp_path, port):
+    (tmp_path / "mixture.yaml").write_text(f"sets: [{{set: scenes, folder: {scenes_folder}}}]")
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", port]
+    tune = ["vbanana_ros.cli", "tune", "--start", "nano", "--size", "32x32", "--images", "1", "--steps", "1"]
+    subprocess.run([sys.executable, "-m", *launch, "-m", *tune, "--out", "out", "--mixture", "mixture.yaml"],
+                   cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=240)
+    assert "tuned on 2 images at 32x32" in (tmp_path / "out" / "model" / "README.md").read_text()
+
+
+def test_two_processes_share_the_work(scenes_folder, tmp_path, port):
+    """Other batches in each, the same weights in both, written by the first."""
     env = os.environ | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
                         "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     processes = [subprocess.Popen([sys.executable, "-c", PROCESS, str(scenes_folder), str(tmp_path / "out"), str(rank)],
