@@ -16,6 +16,7 @@ from vbanana_ros.bench_gpu import (
     installed,
     make_pipeline,
     modes,
+    prompts_of,
     stock,
     ways,
 )
@@ -23,7 +24,6 @@ from vbanana_ros.cli import main
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.flux2 import KleinPainter
 from vbanana_ros.generators.speed import AUTO, Speed
-from vbanana_ros.tasks import TASKS
 
 TINY = Scale("a tiny klein", (96, 128),
              transformer=dict(in_channels=16, num_layers=1, num_single_layers=1, num_attention_heads=1,
@@ -38,7 +38,7 @@ TINY = Scale("a tiny klein", (96, 128),
 
 @pytest.fixture(scope="module")
 def prompts():
-    return [TASKS[request.task].prompt(request) for request in frame_of(TINY)[1]]
+    return prompts_of(frame_of(TINY)[1])
 
 
 def test_one_command_prints_and_writes_every_row(monkeypatch, tmp_path, capsys, nano):
@@ -80,7 +80,7 @@ def test_what_a_machine_cannot_do_is_a_row_that_says_why(monkeypatch):
              Speed(attention="_native_cudnn"), Speed(dtype="bfloat16"))
     monkeypatch.setattr(bench_gpu, "ways", lambda scale, short, device: asked)
     frame, requests = frame_of(TINY)
-    rows = modes(TINY, "cpu", frame, requests[:2])
+    rows = modes(TINY, make_pipeline(TINY).text_encoder, "cpu", frame, requests[:2])
     reasons = ["without a GPU no part can wait", "CUDA graphs need a GPU", "missing package", "No viable backend"]
     for row, speed, reason in zip(rows[4:8], asked[1:5], reasons, strict=True):
         assert row.ms is None and row.what.startswith(f"{described(speed)}: not here: ") and reason in row.what

@@ -19,10 +19,9 @@ from diffusers import Flux2KleinKVPipeline, Flux2KleinPipeline
 from diffusers.models.transformers.transformer_flux2 import Flux2KVCache, Flux2KVLayerCache
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-from vbanana_ros.errors import InputError
 from vbanana_ros.generators.profile import Profile
 from vbanana_ros.generators.speed import AUTO, Speed
-from vbanana_ros.generators.stock import Reference, StockGenerator
+from vbanana_ros.generators.stock import Reference, StockGenerator, check_length
 
 MAX_LENGTH = 512  # tokens of a prompt, the stock pipeline's
 GUIDANCE = 4.0  # of a model that is not distilled, the stock pipeline's
@@ -112,19 +111,17 @@ class KleinPainter:
         """Both sides of an image are multiples of this, pixels."""
         return 2 * self.pipeline.vae_scale_factor
 
-    def check(self, text: str) -> None:
-        """Raise InputError for a prompt that is longer than the encoder reads: the stock pipeline cuts it off."""
-        tokenizer = self.pipeline.tokenizer
-        chat = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False,
-                                             add_generation_prompt=True, enable_thinking=False)
-        if (length := len(tokenizer(chat)["input_ids"])) > self.max_length:
-            raise InputError(f"a prompt of {length} tokens is longer than the {self.max_length} that the model "
-                             f"reads ({text[:40]!r}...); name fewer classes")
+    def check(self, *texts: str) -> None:
+        """Raise InputError for a prompt that is longer than the encoder reads."""
+        check_length(self.pipeline.tokenizer, texts, self.max_length, self._chat)
+
+    def _chat(self, text: str) -> str:
+        return self.pipeline.tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False)
 
     def embed(self, texts: Sequence[str]) -> Prompts:
         """Prompts -> embeddings; raises InputError for one that is too long."""
-        for text in texts:
-            self.check(text)
+        self.check(*texts)
         return Prompts(*self.pipeline.encode_prompt(list(texts), device=self.device,
                                                     max_sequence_length=self.max_length))
 

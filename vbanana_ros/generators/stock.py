@@ -223,9 +223,12 @@ class StockGenerator:
         return painted_size(height, width, self.capabilities.size_multiple, self.capabilities.max_area, self.grow)
 
 
-def check_length(tokenizer: Any, texts: Sequence[str], most: int) -> None:
-    """Raise InputError for a prompt of more tokens than the encoder reads: the stock pipelines cut it off."""
+def check_length(tokenizer: Any, texts: Sequence[str], most: int, wrap: Callable[[str], str] = str) -> None:
+    """Raise InputError for a prompt of more tokens than the encoder reads: the stock pipelines cut it off.
+
+    wrap: what the model puts around a prompt, which counts.
+    """
     for text in texts:
-        if (length := len(tokenizer(text, verbose=False)["input_ids"])) > most:
+        if (length := len(tokenizer(wrap(text), verbose=False)["input_ids"])) > most:
             raise InputError(f"a prompt of {length} tokens is longer than the {most} that the model reads "
                              f"({text[:40]!r}...); name fewer classes")
