@@ -307,6 +307,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--images", type=_count, help="in a batch of each process (8)")
     recipe.add_argument("--answers", type=_count, help="prompts about each image (1)")
     recipe.add_argument("--pictures", type=int, help="rows painted from noise in a batch (1)")
+    recipe.add_argument("--picture-size", type=_size, metavar="HxW", help="painted from text, for nano (96x128)")
     recipe.add_argument("--most-classes", type=_count, help="in a legend (12)")
     recipe.add_argument("--target", choices=("x0", "flow"), help="one step, or several by flow matching (x0)")
     recipe.add_argument("--lora", type=_count, metavar="RANK", help="adapters on attention and MLP (none: all weights)")
@@ -316,7 +317,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--log-depth", type=float, metavar="WEIGHT", help="of depth's relative error (0)")
     recipe.add_argument("--angle", type=float, metavar="WEIGHT", help="of normals' angles (0)")
     recipe.add_argument("--max-length", type=_count, metavar="TOKENS", help="of a prompt, for klein (512)")
-    recipe.add_argument("--precision", choices=("bf16", "fp32"), help="(bf16)")
+    recipe.add_argument("--precision", choices=("auto", "bf16", "fp32"), help="(auto: bf16 where fast)")
     recipe.add_argument("--checkpointing", action="store_true", default=None, help="less memory, a third more time")
     recipe.add_argument("--overfit", type=_count, metavar="BATCHES", help="learn so many by heart, as a check")
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from vbanana_ros.tuning import muon
 from vbanana_ros.tuning.muon import Muon, orthogonal
 
 
@@ -19,8 +20,10 @@ def test_singular_values_come_near_one_and_vectors_stay(shape):
     assert (inner - inner.diagonal().diag()).abs().max() < 0.05
 
 
-def test_a_step_has_the_size_of_an_adam_step():
-    """Root mean square 0.2 * rate, for a convolution of any shape; decay shrinks the weight first."""
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_step_has_the_size_of_an_adam_step(monkeypatch, fast):
+    """Root mean square 0.2 * rate, for a convolution of any shape, in either precision; decay shrinks first."""
+    monkeypatch.setattr(muon, "multiplies_bf16", lambda device: fast)
     torch.manual_seed(0)
     for shape in ((32, 16, 3, 3), (64, 8, 1, 1), (24, 48)):
         weight = nn.Parameter(torch.ones(shape))

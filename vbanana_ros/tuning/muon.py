@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from vbanana_ros.tuning.precision import multiplies_bf16
+
 # A quintic whose iterates send every singular value in (0, 1] near 1.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
@@ -31,14 +33,15 @@ class Muon(torch.optim.Optimizer):
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            updates = torch.zeros(sum(w.numel() for w in weights), dtype=torch.bfloat16, device=weights[0].device)
+            dtype = torch.bfloat16 if multiplies_bf16(weights[0].device) else torch.float32
+            updates = torch.zeros(sum(w.numel() for w in weights), dtype=dtype, device=weights[0].device)
             parts = updates.split([w.numel() for w in weights])
             for i, (weight, part) in enumerate(zip(weights, parts, strict=True)):
                 mean = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 if i % world == rank:
                     ahead = weight.grad.lerp(mean, group["momentum"]).flatten(1)
-                    part.copy_(orthogonal(ahead, group["iterations"]).flatten())
+                    part.copy_(orthogonal(ahead.to(dtype), group["iterations"]).flatten())
             if world > 1:
                 dist.all_reduce(updates)
             for weight, part in zip(weights, parts, strict=True):
@@ -49,10 +52,9 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     """The nearest (semi-)orthogonal matrix to [M, N], roughly: singular values between 0.7 and 1.2."""
-    x = matrix.bfloat16()
-    tall = len(x) > x.shape[1]
-    x = x.T.contiguous() if tall else x
-    x /= x.norm() + 1e-7
+    tall = len(matrix) > matrix.shape[1]
+    x = matrix.T.contiguous() if tall else matrix
+    x = x / (x.norm() + 1e-7)
     for _ in range(iterations):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)

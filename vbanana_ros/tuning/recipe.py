@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from vbanana_ros.errors import InputError
+from vbanana_ros.tuning.precision import multiplies_bf16
 
 TARGETS = ("x0", "flow")
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class Recipe:
     rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
     log_depth, angle: weights of loss terms in decoded units, see `decoded.py`; the paper has none.
     palette, probe: of nano alone, weights of the cross-entropy of its choice of colour and of what a probe reads.
+    picture_size: of nano alone, (height, width) of what is painted from text.
     max_length: of klein alone, tokens of a prompt: the fewer the faster, then and in use.
-    precision: `bf16` for activations (weights of a LoRA's base too, on a GPU), or `fp32`.
+    precision: `bf16` for activations (weights of a LoRA's base too, on a GPU), `fp32`, or `auto`: bf16 where fast.
     checkpointing: activations are computed again on the way back instead of kept: less memory, a third more time.
     overfit: so many batches, without augmentation, over and over: what any tuner must be able to learn by heart.
     """
@@ -31,6 +35,7 @@ class Recipe:
     images: int = 8
     answers: int = 1
     pictures: int = 1
+    picture_size: tuple[int, int] = (96, 128)
     most_classes: int = 12
     target: str = "x0"
     lora: int = 0
@@ -44,7 +49,7 @@ class Recipe:
     palette: float = 0.3
     probe: float = 0.8
     max_length: int = 512
-    precision: str = "bf16"
+    precision: str = "auto"
     checkpointing: bool = False
     overfit: int = 0
 
@@ -52,6 +57,10 @@ class Recipe:
         for name, known in (("target", TARGETS), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in known:
                 raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
+
+    def in_bf16(self, device: torch.device) -> bool:
+        """Whether activations are in bfloat16 on this device."""
+        return self.precision == "bf16" or self.precision == "auto" and multiplies_bf16(device)
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:

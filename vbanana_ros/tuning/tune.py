@@ -38,9 +38,10 @@ def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, s
         raise InputError(f"{scenes} scenes reach into the held-out seeds; ask for at most {HELD_OUT}")
     torch.manual_seed(seed)
     student = make_student(start, recipe)
-    if any(side % student.size_multiple for side in recipe.size):
-        raise InputError(f"cannot train at {recipe.size[1]}x{recipe.size[0]}: {student.name} paints multiples of "
-                         f"{student.size_multiple} pixels")
+    for height, width in (recipe.size, recipe.picture_size):
+        if height % student.size_multiple or width % student.size_multiple:
+            raise InputError(f"cannot train at {width}x{height}: {student.name} paints multiples of "
+                             f"{student.size_multiple} pixels")
     fed = read_mixture(mixture) if mixture else _scenes(data, scenes)
     tune(student, fed, out, steps, seed, save_every, check_every)
 
@@ -71,7 +72,7 @@ def make_student(start: str | None, recipe: Recipe) -> Student:
         from vbanana_ros.tuning.klein import KleinStudent
 
         # Low-rank adapters leave the base as it is: half of the memory is enough for it.
-        half = recipe.lora and recipe.precision == "bf16" and torch.cuda.is_available()
+        half = recipe.lora and torch.cuda.is_available() and recipe.in_bf16(torch.device("cuda"))
         dtype = torch.bfloat16 if half else torch.float32
         pipeline = open_pipeline(KleinGenerator.pipeline_class, folder, profile, "cpu", dtype)
         return KleinStudent(pipeline, profile, folder, recipe)

@@ -44,8 +44,10 @@ class _Run:
         self.student, self.mixture, self.out, self.steps = student, mixture, out, steps
         self.save_every, self.check_every, self.workers = save_every, check_every, workers
         recipe = student.recipe
+        cuda = torch.cuda.is_available()
+        bf16 = recipe.in_bf16(torch.device("cuda" if cuda else "cpu"))
         self.accelerator = Accelerator(
-            mixed_precision="bf16" if recipe.precision == "bf16" else "no", cpu=not torch.cuda.is_available(),
+            mixed_precision="bf16" if bf16 else "no", cpu=not cuda,
             log_with="tensorboard", project_dir=out,
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
         self.main = self.accelerator.is_main_process
