@@ -85,6 +85,7 @@ def test_a_broken_profile(folder, text):
     ({"normals_axes": "left"}, "unknown normals axes 'left'"),
     ({"family": "flux9"}, "of family 'flux9'; known are nano"), ({"base": 3}, "must be strings"),
     ({"tasks": "depth"}, "tasks must be a list"), ({"tasks": None}, "tasks must be a list"),
+    ({"picture_area": -1}, "not a whole number from 0 on"),
     ({"area": "big"}, "whole numbers above 0"), ({"steps": 0}, "whole numbers above 0"),
     ({"family": ["nano"]}, "must be strings"), ({"sha256": []}, "sha256 must map"),
     ({"license": ...}, "is not a profile"),

@@ -138,6 +138,46 @@ def test_it_is_a_diffusers_pipeline(nano_folder, tmp_path):
     assert np.allclose(array, again("the cat is red.", image=FRAME, output_type="np", **size).images, atol=1e-6)
 
 
+def test_pictures_from_text_have_a_size_and_guidance_of_their_own(nano, monkeypatch, counted):
+    """What a profile says of pictures is what the pipeline paints when asked so; of images it changes nothing."""
+    prompts = nano.encode_prompts(["a cat.", "a dog."])
+    image = nano.encode_image(FRAME)
+    before = nano.generate(image, prompts)
+    monkeypatch.setattr(nano, "profile", replace(nano.profile, picture_area=32 * 48, guidance=3.0))
+    pictures = nano.generate(None, prompts, steps=2, seed=5)
+    assert pictures.shape == (2, 32, 48, 3)
+    assert np.array_equal(nano.generate(image, prompts), before)
+    asked = {"prompt": ["a cat.", "a dog."], "height": 32, "width": 48, "num_inference_steps": 2, "seed": 5,
+             "output_type": "np"}
+    assert np.array_equal(nano.pipeline(**asked, guidance_scale=3.0).images, pictures)
+    assert not np.array_equal(nano.pipeline(**asked).images, pictures)
+    counted.clear()
+    nano.pipeline(**asked, guidance_scale=3.0)
+    assert counted["encode"] == 2 and counted["decode"] == 4  # the way down knows no text
+
+
+def test_guidance_leads_away_from_what_no_text_asks_for(nano):
+    """One step is linear in the scale: what is painted without text, and so many times the difference to it."""
+    unet, seen = nano.pipeline.unet, []
+    tokens, nothing = nano.encode_prompts(["the cat is red."]), nano.encode_prompts([""])
+    noise = torch.randn((3, 32, 48), generator=torch.Generator().manual_seed(5))[None]
+    with torch.no_grad():
+        features = unet.encode(None, noise, torch.ones(1))
+        told, untold = (unet.decode(features, prompts).rgb for prompts in (tokens, nothing))
+        for scale in (0.0, 1.0, 1.5):
+            seen.append(nano.pipeline.paint(None, tokens, (32, 48), 1, 5, scale))
+    for scale, picture in zip((0.0, 1.0, 1.5), seen, strict=True):
+        expected = ((untold + scale * (told - untold)) / 2 + 0.5).clamp(0, 1)
+        assert torch.allclose(picture, expected, atol=1e-5)
+
+
+def test_guidance_does_not_touch_what_is_painted_about_an_image(nano, monkeypatch):
+    image, prompts = nano.encode_image(FRAME), nano.encode_prompts(["a"])
+    plain = nano.generate(image, prompts, steps=2)
+    monkeypatch.setattr(nano, "profile", replace(nano.profile, guidance=3.0))
+    assert np.array_equal(nano.generate(image, prompts, steps=2), plain)
+
+
 def test_two_copies_paint_the_same_bytes(nano, nano_folder):
     other = load_generator(nano_folder, "cpu")
     first, second = (g.generate(g.encode_image(FRAME), g.encode_prompts(["the cat is red."])) for g in (nano, other))

@@ -1,5 +1,7 @@
 """Training examples: what the prompt asks for is what the target shows, for every task and wording."""
 
+import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,8 @@ from vbanana_ros.generators.nano_text import parse_prompt
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.tuning.examples import FREE, IGNORE, OWN, instances_of, make_example
+from vbanana_ros.tuning.augment import close_up
+from vbanana_ros.tuning.examples import CAPTION_SHARE, FREE, IGNORE, OWN, instances_of, listed, make_example
 from vbanana_ros.tuning.records import Expression, Record, Thing
 from vbanana_ros.tuning.scenes import record_of
 
@@ -169,8 +172,6 @@ def test_depth_and_normals_decode_to_the_truth(record):
 
 def test_pictures_and_edits(record):
     rgb = record.rgb / 255
-    e = make_example("picture", record, np.random.default_rng(0))
-    assert np.allclose(e.target, rgb, atol=1e-6) and "a red box" in e.prompt and "a green ball" in e.prompt
     prompts = {}
     for seed in SEEDS:
         e = make_example("edit", record, np.random.default_rng(seed))
@@ -180,8 +181,38 @@ def test_pictures_and_edits(record):
     assert np.allclose(prompts["Mirror"].target, rgb[:, ::-1], atol=1e-6)
 
 
+def test_a_picture_shows_what_its_prompt_tells_of(record):
+    """Every thing that is told of fills a hundredth of what is to be painted, a part of the view."""
+    told = Counter()
+    for seed in SEEDS:
+        e = make_example("picture", record, np.random.default_rng(seed))
+        part = close_up(record, np.random.default_rng(seed))  # the first thing that is drawn
+        assert np.array_equal(e.target, part.rgb.astype(np.float32) / 255) and e.valid.all()
+        seen = {t.name for t in part.things if t.mask.mean() >= CAPTION_SHARE}
+        names = {t.name for t in part.things if f" {t.name}" in f" {e.prompt}"}
+        assert names and names <= seen
+        told.update(phrase for phrase in ("a red box", "a box", "a green ball", "a ball") if phrase in e.prompt)
+    assert len(told) == 4 and told["a red box"] > told["a box"]
+
+
+def test_things_without_a_colour_are_told_of_by_name(record):
+    bare = replace(record, things=tuple(replace(t, colour="") for t in record.things))
+    prompts = {make_example("picture", bare, np.random.default_rng(seed)).prompt for seed in SEEDS}
+    told = [p.removeprefix("A picture of ").removeprefix("A photo of ") for p in prompts]
+    assert {part for p in told for part in re.split(", | and ", p)} == {"a box", "a ball"}
+
+
+@pytest.mark.parametrize(("phrases", "text"), [
+    (["red mug"], "a red mug"), (["orange bowl", "bed"], "an orange bowl and a bed"),
+    (["red mug", "orange bowl", "blue chair"], "a red mug, an orange bowl and a blue chair"),
+])
+def test_phrases_are_listed_as_people_do(phrases, text):
+    assert listed(phrases) == text
+
+
 def test_nothing_to_refer_to_is_no_example(sim_frame):
     empty = record_of(replace(sim_frame, instances=np.full((48, 64), 65535, np.uint16)))
     assert make_example("referring", empty, np.random.default_rng(0)) is None
-    for task in ("semantic", "instance", "picture", "edit"):
+    assert make_example("picture", empty, np.random.default_rng(0)) is None
+    for task in ("semantic", "instance", "edit"):
         assert make_example(task, empty, np.random.default_rng(0)) is not None

@@ -16,13 +16,13 @@ from vbanana_ros.tasks import TASKS, Request
 from vbanana_ros.tuning import scenes
 from vbanana_ros.tuning.batches import Batches
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
-from vbanana_ros.tuning.nano import NanoStudent, palette_loss
+from vbanana_ros.tuning.nano import GUIDANCE, PICTURE_STEPS, SHIFT, UNTOLD, NanoStudent, palette_loss, velocity_error
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.scenes import load_frame, scene_path
 from vbanana_ros.tuning.tune import make_student
 from vbanana_ros.tuning.vocabulary import VOCABULARY
 
-TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "warmup": 2}
+TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "picture_size": (16, 48), "warmup": 2}
 
 
 def test_palette_loss_by_hand():
@@ -74,19 +74,22 @@ def test_a_batch_fits_together(scenes_folder, feed, student, target):
     made = student(0, **TINY | {"pictures": 2, "target": target})
     for step in range(8):
         batch = Batches(feed(scenes_folder), made.recipe, made.collate, 0)[step]
-        n, rows = len(batch["owner"]), len(batch["ids"])
-        assert rows == n + 2 == len(batch["text_sample"]) + len(batch["edit_sample"]) + n
+        n, rows = len(batch["owner"]), len(batch["ids"]) - len(batch["texts"])
+        assert rows + len(batch["texts"]) == n + 2 and rows == n + len(batch["edit_sample"])
+        assert len(batch["texts"]) == len(batch["text_time"]) == len(batch["text_sample"])
+        assert not len(batch["texts"]) or batch["texts"].shape[1:] == batch["text_sample"].shape[1:] == (3, 16, 48)
         assert len(batch["answer_sample"]) == len(batch["answer_time"]) == (n if target == "flow" else 0)
         assert len(batch["edit_image"]) == len(batch["edit_sample"]) == len(batch["edit_time"])
         assert batch["images"].shape == (2, 3, 32, 32) and batch["owner"].unique().tolist() == [0, 1]
         assert batch["targets"].shape == (rows, 3, 16, 16) and batch["targets"].abs().max() <= 1
-        assert batch["choice"].shape == (rows, 16, 16) and batch["choice"].dtype == torch.int64
+        assert batch["valid"].shape == (n, 1, 16, 16)
+        assert batch["choice"].shape == (n, 16, 16) and batch["choice"].dtype == torch.int64
         assert batch["facts"].shape == (n if target == "flow" else 2, 7, 8, 8) and batch["phase"].max() <= 1
         depths = torch.isfinite(batch["depth"]).flatten(1).any(1)
         assert (depths & batch["is_normals"]).sum() == 0 and len(depths) == n
         # No row chooses a colour that its prompt does not have.
         chosen = batch["choice"].masked_fill(batch["choice"] >= OWN, -1).amax((1, 2))
-        assert (chosen < batch["colored"].sum(1)).all()
+        assert (chosen < batch["colored"].sum(1)[:n]).all()
         terms = made(batch)
         assert all(torch.isfinite(term) and term.requires_grad for term in terms.values())
 
@@ -121,6 +124,39 @@ def test_terms_in_decoded_units_are_added_with_their_weights(scenes_folder, feed
         assert terms[2.0][name] == pytest.approx(2 * terms[1.0][name], rel=1e-5) and terms[1.0][name] > 0
 
 
+def test_pictures_are_taught_at_the_noise_that_the_sampler_meets(scenes_folder, feed, student):
+    """Evenly spread and then shifted, as the scheduler does it; a sample is as noisy as its time says."""
+    made = student(0, **TINY | {"images": 1, "answers": 1, "pictures": 40})
+    batches = Batches(feed(scenes_folder), made.recipe, made.collate, 0)
+    batch = [batches[step] for step in range(8)]
+    time, sample, clean = (torch.cat([b[key] for b in batch]) for key in ("text_time", "text_sample", "texts"))
+    even = time / (SHIFT - (SHIFT - 1) * time)
+    assert len(even) > 150 and even.min() > 0 and even.max() < 1
+    assert torch.allclose(even.sort().values, torch.linspace(0, 1, len(even)), atol=0.12)
+    scheduler = made.generator().pipeline.scheduler
+    scheduler.set_timesteps(sigmas=[1.0, 0.5])
+    assert scheduler.sigmas.tolist() == pytest.approx([1.0, SHIFT / (1 + SHIFT), 0.0])
+    noise = (sample - (1 - time)[:, None, None, None] * clean) / time[:, None, None, None]
+    assert noise[time > 0.5].std() == pytest.approx(1, abs=0.02)
+
+
+def test_some_pictures_are_taught_without_their_text(scenes_folder, feed, student):
+    """So that guidance has something to lead away from: UNTOLD of them, whose one phrase has no words."""
+    made = student(0, **TINY | {"images": 1, "answers": 1, "pictures": 40})
+    batches, told = Batches(feed(scenes_folder), made.recipe, made.collate, 0), []
+    for step in range(8):
+        batch = batches[step]
+        texts = batch["ids"][len(batch["ids"]) - len(batch["texts"]):]
+        told += (texts > 1).flatten(1).any(1).tolist()
+    assert 1 - np.mean(told) == pytest.approx(UNTOLD, abs=0.05)
+
+
+def test_the_error_of_velocity_by_hand():
+    """What is sampled with is (x_t - x0) / t; near t = 0 it is not divided by less than a tenth."""
+    clean, target = torch.full((2, 3, 4, 4), 0.5), torch.zeros(2, 3, 4, 4)
+    assert velocity_error(clean, target, torch.tensor([0.5, 0.01])) == pytest.approx((1.0 + 25.0) / 2)
+
+
 def test_gradients_are_the_same_with_less_memory(scenes_folder, feed, student):
     gradients = []
     for checkpointing in (False, True):
@@ -141,6 +177,8 @@ def test_the_default_model_is_small_on_disk_and_paints_the_same_in_fp16(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["nano"] and not (tmp_path / "nano" / "stale").exists()
     generator = load_generator(tmp_path / "nano", "cpu")
     assert generator.name == "nano" and generator.profile.about == "Random."
+    assert (generator.profile.picture_area, generator.profile.picture_steps, generator.profile.guidance) == (
+        96 * 128, PICTURE_STEPS, GUIDANCE)
     assert (tmp_path / "nano" / "README.md").read_text() == "# nano, random"
     frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     prompts = ["Paint the depth.", "the cat is red."]

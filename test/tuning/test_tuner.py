@@ -20,7 +20,7 @@ from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.tune import HELD_OUT, tune_model
 from vbanana_ros.tuning.tuner import tune
 
-TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "warmup": 2}
+TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "picture_size": (32, 32), "warmup": 2}
 
 
 def logged(out):
@@ -146,7 +146,8 @@ from vbanana_ros.tuning.scenes import open_scenes
 from vbanana_ros.tuning.tuner import tune
 torch.set_num_threads(1)
 data, out = Path(sys.argv[1]), Path(sys.argv[2])
-student = tiny_nano(int(sys.argv[3]), size=(32, 32), images=2, answers=2, pictures=1, warmup=2)
+student = tiny_nano(int(sys.argv[3]), size=(32, 32), images=2, answers=2, pictures=1, picture_size=(32, 32),
+                    warmup=2)
 mixture = Mixture([(open_scenes(data), 1.0)])
 trained = tune(student, mixture, out, 3, save_every=2, workers=0)
 torch.save(trained.state_dict(), out / f"{sys.argv[3]}.pt")

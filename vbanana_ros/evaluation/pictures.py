@@ -25,6 +25,7 @@ from vbanana_ros.generators.base import Generator
 from vbanana_ros.sim.furniture import CLASSES, STUFF
 from vbanana_ros.sim.looks import COLOURS
 from vbanana_ros.tasks import dialect, make_request
+from vbanana_ros.tuning.examples import listed
 
 PROMPTS = 100
 MOST_OBJECTS = 3
@@ -53,8 +54,8 @@ def prompts() -> list[Prompt]:
 def _prompt(rng: np.random.Generator) -> Prompt:
     classes = tuple(str(name) for name in rng.choice(OBJECTS, int(rng.integers(1, MOST_OBJECTS + 1)), replace=False))
     colours = ["green" if name == "plant" else str(rng.choice([*COLOURS])) for name in classes]
-    parts = [f"{'an' if c[0] in 'aeiou' else 'a'} {c} {name}" for c, name in zip(colours, classes, strict=True)]
-    return Prompt("A photo of " + " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]])), classes)
+    phrases = [f"{colour} {name}" for colour, name in zip(colours, classes, strict=True)]
+    return Prompt("A photo of " + listed(phrases), classes)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class EncodedImage:
 class NanoPipeline(DiffusionPipeline):
     """Pixel-space diffusion in diffusers form: one step about an image, several from noise.
 
-    With one step the noisy sample is all zeros, so the answer about an image is deterministic.
+    With one step the noisy sample is all zeros, so the answer about an image is deterministic. What is painted from
+    text alone may be guided away from what no text asks for (arXiv 2207.12598).
     """
 
     def __init__(self, text_encoder: NanoTextEncoder, unet: NanoUNet,
@@ -59,12 +60,13 @@ class NanoPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], image: np.ndarray | Image.Image | None = None, height: int = 192,
-                 width: int = 256, num_inference_steps: int = 1, seed: int = 0,
+                 width: int = 256, num_inference_steps: int = 1, guidance_scale: float = 1.0, seed: int = 0,
                  output_type: str = "pil") -> ImagePipelineOutput:
         """Paint one image a prompt, all about one image: PIL, uint8 RGB [H, W, 3], or None for text alone.
 
-        height, width: of what is painted, pixels, multiples of the painter's. output_type: `pil`, else a float32
-        array [N, height, width, 3] in 0..1. Raises InputError for another size or image.
+        height, width: of what is painted, pixels, multiples of the painter's. guidance_scale: of text alone, 1 none.
+        output_type: `pil`, else a float32 array [N, height, width, 3] in 0..1. Raises InputError for another size or
+        image.
         """
         if height < 1 or width < 1 or height % self.unet.size_multiple or width % self.unet.size_multiple:
             raise InputError(f"cannot paint {width}x{height} pixels; give multiples of {self.unet.size_multiple}")
@@ -75,7 +77,7 @@ class NanoPipeline(DiffusionPipeline):
         if image is not None:
             rows = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
             encoded = self.encode(image, height, width).select(rows)
-        rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed)
+        rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed, guidance_scale)
         rgb = rgb.permute(0, 2, 3, 1).float().cpu().numpy()
         if output_type == "pil":
             rgb = self.numpy_to_pil(rgb)
@@ -93,17 +95,18 @@ class NanoPipeline(DiffusionPipeline):
         return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(len(rgb))), image.ndim == 3)
 
     def paint(self, images: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
-              seed: int) -> torch.Tensor:
+              seed: int, guidance: float) -> torch.Tensor:
         """RGB [N, 3, h, w] in 0..1, one row a prompt, each about the image of its row."""
         if images is not None and steps == 1:
             clean = self.unet.decode(images.features, prompts).rgb
         else:
-            clean = self._denoise(images, prompts, (len(prompts), 3, *size), steps, seed)
+            clean = self._denoise(images, prompts, (len(prompts), 3, *size), steps, seed, guidance)
         return (clean / 2 + 0.5).clamp_(0, 1)
 
     def _denoise(self, images: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
-                 seed: int) -> torch.Tensor:
+                 seed: int, guidance: float) -> torch.Tensor:
         """Flow matching from noise: the painter says what is clean, so the velocity is (x_t - x0) / t."""
+        nothing = self.embed([""] * shape[0]) if images is None and guidance != 1 else None
         noise = torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed))
         sample = noise.to(self.device).expand(shape)
         self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), device=self.device)
@@ -111,7 +114,11 @@ class NanoPipeline(DiffusionPipeline):
         for i, timestep in enumerate(self.scheduler.timesteps):
             sigma = self.scheduler.sigmas[i]
             time = sigma.to(self.device).expand(shape[0])
-            clean = self.unet(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype), prompts).rgb
+            features = self.unet.encode(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype))
+            clean = self.unet.decode(features, prompts).rgb
+            if nothing is not None:
+                unguided = self.unet.decode(features, nothing).rgb
+                clean = unguided + guidance * (clean - unguided)
             sample = self.scheduler.step((sample - clean) / sigma, timestep, sample, return_dict=False)[0]
         return sample
 
@@ -156,10 +163,14 @@ class NanoGenerator:
 
     @torch.inference_mode()
     def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:
-        """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3."""
-        size = tuple(image.rgb.shape[-2:]) if image is not None else self.size(3, 4)
-        return paint_rows(lambda images, rows: self.pipeline.paint(images, rows, size, steps, seed), image, prompts,
-                          self.capabilities.max_batch)
+        """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3, of the picture's own area."""
+        size = tuple(image.rgb.shape[-2:]) if image is not None else painted_size(
+            3, 4, self.capabilities.size_multiple, self.profile.picture_area or self.profile.area)
+
+        def paint(images: EncodedImage | None, rows: PromptTokens) -> torch.Tensor:
+            return self.pipeline.paint(images, rows, size, steps, seed, self.profile.guidance or 1.0)
+
+        return paint_rows(paint, image, prompts, self.capabilities.max_batch)
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], batches: Sequence[int]) -> None:
         """Run once at each (height, width) of the input and batch of prompts."""

@@ -30,7 +30,8 @@ class Profile:
     prompts: the wording of each task that has another than the paper's, see `Wording`: its text, or text and pair.
     steps, picture_steps: denoising steps. noise: what one step about an image begins with, `gaussian` noise or the
     `image` itself. guidance: classifier-free, where it takes more than one step; 1 none, 0 the family's own.
-    max_length: tokens that prompts are padded to, of families that pad. area: of a generated image.
+    max_length: tokens that prompts are padded to, of families that pad.
+    area, picture_area: of an image about another, and from text alone; 0: the same.
     license: SPDX identifier.
     base: the directory of the pipeline that this one changes, absolute or relative to this one: `transformer/` or
     `unet/` here replace the base's, `pytorch_lora_weights.safetensors` goes over it. Empty: all of it is here.
@@ -44,6 +45,7 @@ class Profile:
     area: int
     steps: int = 1
     picture_steps: int = 1
+    picture_area: int = 0
     noise: str = "gaussian"
     guidance: float = 0.0
     max_length: int = 512
@@ -93,6 +95,8 @@ def _checked(profile: Profile) -> Profile:
         raise ValueError("name, family, license, codes, about and base must be strings")
     if not all(isinstance(count, int) and count > 0 for count in counts):
         raise ValueError("area, steps, picture_steps and max_length must be whole numbers above 0")
+    if not isinstance(profile.picture_area, int) or profile.picture_area < 0:
+        raise ValueError(f"picture_area is {profile.picture_area!r}, not a whole number from 0 on")
     if isinstance(profile.guidance, bool) or not isinstance(profile.guidance, (int, float)) or profile.guidance < 0:
         raise ValueError(f"guidance is {profile.guidance!r}, not a number from 0 on")
     if profile.noise not in ("gaussian", "image"):

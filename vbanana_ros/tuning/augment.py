@@ -15,6 +15,10 @@ import numpy as np
 from vbanana_ros.tuning.records import Record
 
 SMALLEST_CROP = 0.65  # of the sides, at strength 1
+# Close-ups: things of less than this share are not looked for; they fill so much of the part, or as the zoom allows.
+SMALLEST_THING = 0.003
+GOOD_SIZE = 0.025
+MOST_ZOOM = 2.5
 # Of an object or what an expression means, this much must be left in a crop for it to be spoken of.
 KEPT = 0.8
 # What is said of places in the whole picture need not be true of a crop.
@@ -125,23 +129,52 @@ def _as_jpeg(image: np.ndarray, rng: np.random.Generator, strength: float) -> np
 
 
 def crop(record: Record, rng: np.random.Generator, strength: float = 0.0) -> Record:
-    """A random part of the record, as large in pixels as the whole; at strength 0, or half the time, itself.
-
-    Depth stays in metres along the optical axis, and normals as they are: a crop is what a camera of a longer focal
-    length sees, its principal point off the middle. The caption tells of the whole, and is lost.
-    """
+    """A random part of the record, as large in pixels as the whole; at strength 0, or half the time, itself."""
     if strength == 0 or rng.random() < 0.5:
         return record
     shape = np.array(record.rgb.shape[:2])
     rows, cols = np.maximum(1, shape * rng.uniform(1 - (1 - SMALLEST_CROP) * strength, 1)).astype(int)
     y, x = (int(v) for v in rng.integers(0, shape - (rows, cols) + 1))
+    return cut(record, y, x, rows, cols)
+
+
+def close_up(record: Record, rng: np.random.Generator) -> Record:
+    """A random part around a thing, which fills GOOD_SIZE of it or, of a small one, as much as MOST_ZOOM allows.
+
+    Its class is any of those that are there, each as likely: there are more tables than mugs. The record itself where
+    nothing in it is large enough.
+    """
+    things = [(t, share) for t in record.things or () if not t.crowd and (share := t.mask.mean()) > SMALLEST_THING]
+    if not things:
+        return record
+    names = sorted({thing.name for thing, _ in things})
+    name = names[int(rng.integers(len(names)))]
+    mine = [pair for pair in things if pair[0].name == name]
+    thing, share = mine[int(rng.integers(len(mine)))]
+    x, y, w, h = cv2.boundingRect(thing.mask.view(np.uint8))
+    height, width = record.rgb.shape[:2]
+    least = min(1.0, max(1 / MOST_ZOOM, h / height, w / width))
+    side = rng.uniform(least, min(1.0, max(least, np.sqrt(share / GOOD_SIZE))))
+    rows, cols = int(np.ceil(side * height)), int(np.ceil(side * width))
+    top, left = (int(rng.integers(max(0, start + size - part), min(start, whole - part) + 1))
+                 for start, size, part, whole in ((y, h, rows, height), (x, w, cols, width)))
+    return cut(record, top, left, rows, cols)
+
+
+def cut(record: Record, y: int, x: int, rows: int, cols: int) -> Record:
+    """A part of the record, from row y and column x on, as large in pixels as the whole.
+
+    Depth stays in metres along the optical axis, and normals as they are: it is what a camera of a longer focal length
+    sees, its principal point off the middle. The record itself where no depth or normal is known of the part.
+    """
+    shape = record.rgb.shape[:2]
 
     def part(array: np.ndarray | None, how: int = cv2.INTER_NEAREST) -> np.ndarray | None:
         if array is None:
             return None
-        cut = array[y:y + rows, x:x + cols]
-        cut = cut.view(np.uint8) if array.dtype == bool else cut
-        return cv2.resize(cut, (shape[1], shape[0]), interpolation=how).astype(array.dtype, copy=False)
+        window = array[y:y + rows, x:x + cols]
+        window = window.view(np.uint8) if array.dtype == bool else window
+        return cv2.resize(window, (shape[1], shape[0]), interpolation=how).astype(array.dtype, copy=False)
 
     depth, normals = part(record.depth), part(record.normals)
     if depth is not None and not (depth > 0).any() or normals is not None and not np.isfinite(normals).any():
@@ -152,7 +185,7 @@ def crop(record: Record, rng: np.random.Generator, strength: float = 0.0) -> Rec
     zoom = np.array([[shape[1] / cols, 1, shape[1] / cols], [1, shape[0] / rows, shape[0] / rows], [1, 1, 1]])
     return replace(
         record, rgb=part(record.rgb, cv2.INTER_LINEAR), depth=depth, normals=normals, labels=part(record.labels),
-        things=None if record.things is None else tuple(replace(t, mask=m) for t, m in masks if m.any()), caption="",
+        things=None if record.things is None else tuple(replace(t, mask=m) for t, m in masks if m.any()),
         expressions=tuple(replace(e, mask=part(e.mask), unknown=part(e.unknown)) for e in said),
         # The middle of a pixel has integer coordinates, so its edge is half a pixel off.
         K=None if record.K is None else zoom * (record.K - [[0, 0, x - 0.5], [0, 0, y - 0.5], [0, 0, 0]])

@@ -16,11 +16,15 @@ from vbanana_ros.colors import RGB, format_color, parse_color, random_palette
 from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
 from vbanana_ros.tasks import TASKS, Request, Task
 from vbanana_ros.tasks.instance import place_color
+from vbanana_ros.tuning.augment import close_up
 from vbanana_ros.tuning.records import BACKGROUND, Expression, Record
 
 OWN, FREE, IGNORE = 128, 254, 255
 # Objects smaller than this share of the image are not asked for: nobody could point at them.
 MIN_SHARE = 0.002
+# Things larger than this share of a picture may be told of in its caption, at most so many.
+CAPTION_SHARE = 0.01
+MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -206,12 +210,22 @@ def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances,
 
 
 def _picture(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
-    """The image itself, from its caption."""
-    if not record.caption:
+    """A part of the image, from what is to be seen there: some of its things, in any order, mostly with colours."""
+    part = close_up(record, rng)
+    seen = [t for t in part.things or () if t.mask.mean() >= CAPTION_SHARE]
+    if not seen:
         return None
-    prompt = _any(rng, ["A picture of ", "A photo of ", ""]) + record.caption
-    return replace(_free(prompt, record.rgb.astype(np.float32) / 255, np.ones(record.rgb.shape[:2], bool)),
+    told = [seen[i] for i in rng.permutation(len(seen))[:int(rng.integers(1, MOST_TOLD + 1))]]
+    phrases = [f"{t.colour} {t.name}".strip() if rng.random() < 0.8 else t.name for t in told]
+    prompt = _any(rng, ["A picture of ", "A photo of ", ""]) + listed(phrases)
+    return replace(_free(prompt, part.rgb.astype(np.float32) / 255, np.ones(part.rgb.shape[:2], bool)),
                    image=False, noisy=True)
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """`a red mug, an orange bowl and a blue chair`."""
+    *most, last = [f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}" for phrase in phrases]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _edit(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example:

@@ -20,7 +20,7 @@ from vbanana_ros.generators.nano_unet import NanoUNet, Painting
 from vbanana_ros.generators.profile import Profile
 from vbanana_ros.generators.write import appearing
 from vbanana_ros.tasks import TASKS, dialect
-from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map, timesteps
+from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map
 from vbanana_ros.tuning.decoded import answer_terms, check_code
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.muon import Muon
@@ -31,7 +31,14 @@ from vbanana_ros.tuning.recipe import Recipe
 _OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.to_", "probe")
 # How much better, in nats, the next of the painter's own colours must fit an instance to be taken.
 PREFERENCE = 0.5
+# Pictures from text: so many denoising steps and so much guidance, and so often it is taught what no text asks for.
 PICTURE_STEPS = 12
+GUIDANCE = 3.0
+UNTOLD = 0.1
+# How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
+SHIFT = 3.0
+# Weights of their errors in the loss.
+PICTURES, EDITS = 0.5, 0.1
 DEFAULT = Recipe()
 
 
@@ -55,58 +62,57 @@ class NanoStudent(nn.Module):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """The terms of the loss; what is painted is compared in float32."""
-        painting, read = self.paint(batch)
+        painting, pictures, read = self.paint(batch)
         with torch.autocast(batch["images"].device.type, enabled=False):
-            return losses(painting, read, batch, self.recipe)
+            return losses(painting, pictures, read, batch, self.recipe)
 
-    def paint(self, batch: dict[str, Any]) -> tuple[Painting, torch.Tensor]:
-        """What is painted, one row a prompt, and what the probe reads, one row an entry of `facts`."""
+    def paint(self, batch: dict[str, Any]) -> tuple[Painting, torch.Tensor, torch.Tensor]:
+        """What is painted: answers and then edits, and pictures from text; what the probe reads, a row of `facts`."""
         tokens: PromptTokens = self.text_encoder(batch["ids"], batch["colors"], batch["colored"])
         images, owner = batch["images"], batch["owner"]
+        about, alone = torch.arange(len(tokens)).split((len(tokens) - len(batch["texts"]), len(batch["texts"])))
         if self.recipe.target == "x0":
             shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)))
             features = shared.select(owner)
         else:
             shared = features = self.unet.encode(images[owner], batch["answer_sample"], batch["answer_time"])
-        read = self.probe(shared.levels[0])
-        for known, part in ((False, "text"), (True, "edit")):
-            sample = batch[f"{part}_sample"]
-            if len(sample):
-                image = batch["edit_image"] if known else None
-                features = features + self.unet.encode(image, sample, batch[f"{part}_time"])
-        return self.unet.decode(features, tokens, tuple(batch["phase"].tolist())), read
+        if len(batch["edit_image"]):
+            features = features + self.unet.encode(batch["edit_image"], batch["edit_sample"], batch["edit_time"])
+        painting = self.unet.decode(features, tokens.select(about), tuple(batch["phase"].tolist()))
+        pictures = batch["texts"]
+        if len(pictures):
+            pictures = self.unet(None, batch["text_sample"], batch["text_time"], tokens.select(alone)).rgb
+        return painting, pictures, self.probe(shared.levels[0])
 
     def collate(self, drawn: Drawn, rng: np.random.Generator) -> dict[str, Any]:
         """Tensors; of targets every second pixel both ways, from a random phase."""
-        size, n = self.recipe.size, len(drawn.examples)
-        rows = drawn.examples + drawn.pictures
+        size, flow = self.recipe.size, self.recipe.target == "flow"
+        edits, texts = ([e for e in drawn.pictures if e.image is known] for known in (True, False))
         row, column = rng.integers(2, size=2)
 
         def thin(maps: list[torch.Tensor]) -> torch.Tensor:
             return torch.stack([m[..., row::2, column::2] for m in maps])
 
         answers = [2 * fit_map(e.target, size) - 1 for e in drawn.examples]
-        painted = [fit_image(e.target, size) for e in drawn.pictures]
-        flow = self.recipe.target == "flow"
-        noisy = torch.stack(answers + painted) if flow else torch.stack(painted) if painted else drawn.images[:0]
-        noise = torch.from_numpy(rng.normal(size=tuple(noisy.shape)).astype(np.float32))
-        time = timesteps(len(noisy), rng)
-        sample = torch.lerp(noisy, noise, time[:, None, None, None])
-        n_answers, n_text = n if flow else 0, sum(not e.image for e in drawn.pictures)
-        parts = ("answer", "text", "edit")
-        counts = (n_answers, n_text, len(drawn.pictures) - n_text)
-        batch = {f"{part}_sample": s for part, s in zip(parts, sample.split(counts), strict=True)}
-        batch |= {f"{part}_time": t for part, t in zip(parts, time.split(counts), strict=True)}
-        batch |= self.text_encoder.tokenizer([e.prompt for e in rows])
+        edited = [fit_image(e.target, size) for e in edits]
+        painted = [fit_image(e.target, self.recipe.picture_size) for e in texts]
+        batch = {"texts": torch.stack(painted) if painted else drawn.images[:0]}
+        for part, clean in (("answer", answers if flow else []), ("edit", edited), ("text", painted)):
+            batch[f"{part}_time"] = time = _times(len(clean), rng)
+            noise = [torch.from_numpy(rng.standard_normal(tuple(c.shape), np.float32)) for c in clean]
+            batch[f"{part}_sample"] = torch.stack([torch.lerp(*pair) for pair in zip(clean, noise, time, strict=True)]
+                                                  ) if clean else drawn.images[:0]
+        told = ["" if rng.random() < UNTOLD else e.prompt for e in texts]
+        batch |= self.text_encoder.tokenizer([e.prompt for e in drawn.examples + edits] + told)
         facts = [fit_map(known_facts(r), size)[:, PATCH // 2::PATCH, PATCH // 2::PATCH] for r in drawn.records]
         return batch | {
             "images": drawn.images, "owner": torch.tensor(drawn.owners), "phase": torch.tensor([row, column]),
-            "targets": thin(answers + painted),
-            "valid": thin([fit_map(e.valid, size) for e in rows]),
-            "choice": thin([fit_map(e.choice, size)[0].long() for e in rows]),
+            "targets": thin(answers + edited),
+            "valid": thin([fit_map(e.valid, size) for e in drawn.examples]),
+            "choice": thin([fit_map(e.choice, size)[0].long() for e in drawn.examples]),
             "depth": thin([fit_map(depth_of(e), size)[0] for e in drawn.examples]),
             "is_normals": torch.tensor([e.request.task == "normals" for e in drawn.examples]),
-            "edit_image": drawn.originals, "picture_time": time[n_answers:],
+            "edit_image": drawn.originals,
             "facts": torch.stack(facts)[drawn.owners] if flow else torch.stack(facts),
         }
 
@@ -122,36 +128,49 @@ class NanoStudent(nn.Module):
 
     def generator(self) -> NanoGenerator:
         """Over the very weights that are trained."""
-        pipeline = NanoPipeline(self.text_encoder, self.unet, FlowMatchEulerDiscreteScheduler())
+        pipeline = NanoPipeline(self.text_encoder, self.unet, FlowMatchEulerDiscreteScheduler(shift=SHIFT))
         return NanoGenerator(pipeline, self._profile("nano", ""), "")
 
     def export(self, folder: Path, about: str, card: str) -> None:
         """fp16 safetensors with a profile and a card."""
         pipeline = NanoPipeline(copy.deepcopy(self.text_encoder).half(), copy.deepcopy(self.unet).half(),
-                                FlowMatchEulerDiscreteScheduler())
+                                FlowMatchEulerDiscreteScheduler(shift=SHIFT))
         with appearing(folder, self._profile(folder.name, about), card) as part:
             pipeline.save_pretrained(part, safe_serialization=True)
 
     def _profile(self, name: str, about: str) -> Profile:
-        height, width = self.recipe.size
+        area, picture_area = (height * width for height, width in (self.recipe.size, self.recipe.picture_size))
         steps = 1 if self.recipe.target == "x0" else PICTURE_STEPS // 3
-        return Profile(name=name, family="nano", license="Apache-2.0", area=height * width, steps=steps,
-                       picture_steps=PICTURE_STEPS, about=about, tasks=tuple(TASKS), depth_code=self.depth_code)
+        return Profile(name=name, family="nano", license="Apache-2.0", area=area, picture_area=picture_area,
+                       steps=steps, picture_steps=PICTURE_STEPS, guidance=GUIDANCE, about=about, tasks=tuple(TASKS),
+                       depth_code=self.depth_code)
 
 
-def losses(painting: Painting, read: torch.Tensor, batch: dict[str, Any], recipe: Recipe) -> dict[str, torch.Tensor]:
+def losses(painting: Painting, pictures: torch.Tensor, read: torch.Tensor, batch: dict[str, Any],
+           recipe: Recipe) -> dict[str, torch.Tensor]:
     """The terms of a batch, weights included."""
     n = len(batch["owner"])
-    chosen = (batch["choice"][:n] >= OWN) & (batch["choice"][:n] < FREE)  # colours that the painter may choose
-    known = batch["valid"][:n] * ~chosen[:, None]
+    chosen = (batch["choice"] >= OWN) & (batch["choice"] < FREE)  # colours that the painter may choose
+    known = batch["valid"] * ~chosen[:, None]
     terms = answer_terms(painting.rgb[:n], batch, known, recipe)
-    if len(batch["targets"]) > n:
-        # x0 is what is predicted, velocity what the sampler follows: (x_t - x0) / t.
-        time = batch["picture_time"][:, None, None, None].clamp(min=0.1)
-        terms["picture"] = 0.1 * ((painting.rgb[n:] - batch["targets"][n:]) / time).square().mean()
-    terms["palette"] = recipe.palette * palette_loss(painting.choice[:n], batch["choice"][:n], batch["colored"][:n])
+    if len(painting.rgb) > n:
+        terms["edit"] = EDITS * velocity_error(painting.rgb[n:], batch["targets"][n:], batch["edit_time"])
+    if len(pictures):
+        terms["picture"] = PICTURES * velocity_error(pictures, batch["texts"], batch["text_time"])
+    terms["palette"] = recipe.palette * palette_loss(painting.choice[:n], batch["choice"], batch["colored"][:n])
     terms["probe"] = recipe.probe * probe_loss(read, batch["facts"])
     return terms
+
+
+def velocity_error(clean: torch.Tensor, target: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """x0 is what is predicted, velocity what the sampler follows, (x_t - x0) / t: its mean square error."""
+    return ((clean - target) / time[:, None, None, None].clamp(min=0.1)).square().mean()
+
+
+def _times(count: int, rng: np.random.Generator) -> torch.Tensor:
+    """Noise levels in 0..1 to train on, float32 [count]: evenly spread, and then shifted as the sampler's are."""
+    time = torch.from_numpy(rng.random(count, np.float32))
+    return SHIFT * time / (1 + (SHIFT - 1) * time)
 
 
 def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:

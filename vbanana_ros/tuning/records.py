@@ -18,11 +18,15 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Thing:
-    """One annotated instance. mask: bool [H, W]; crowd: several that nobody told apart, which are not judged."""
+    """One annotated instance. mask: bool [H, W]; crowd: several that nobody told apart, which are not judged.
+
+    colour: the word for it, where the set says one.
+    """
 
     name: str
     mask: np.ndarray
     crowd: bool = False
+    colour: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Record:
     normals: float32 [H, W, 3], unit, optical frame (x right, y down, z forward), toward the camera; NaN not known.
     labels: uint8 [H, W], index in names; UNLABELED_8 where nothing is said. names: as people say them, and BACKGROUND.
     things: all instances of the classes of thing_names. expressions: phrases about parts of the image.
-    caption: what the picture shows, in words. K: float64 [3, 3], pixels, where the set gives it.
+    K: float64 [3, 3], pixels, where the set gives it.
     """
 
     rgb: np.ndarray
@@ -55,7 +59,6 @@ class Record:
     things: tuple[Thing, ...] | None = None
     thing_names: tuple[str, ...] = ()
     expressions: tuple[Expression, ...] = ()
-    caption: str = ""
     K: np.ndarray | None = None
 
     def __post_init__(self) -> None:

@@ -26,8 +26,6 @@ from vbanana_ros.sim.street import GROUND
 from vbanana_ros.sim.wild import make_wild_scene
 from vbanana_ros.tuning.records import Expression, Listed, Record, Thing
 
-# Objects larger than this share of the picture are spoken of in its caption.
-CAPTION_SHARE = 0.01
 # What is seen where nothing is.
 SKY = "sky"
 
@@ -118,19 +116,14 @@ def _view(key: tuple[Path, bool]) -> Record:
 
 
 def record_of(frame: SimFrame, name: str = "") -> Record:
-    """All that is known of a view: an expression for each object it can be told by, the largest in the caption."""
+    """All that is known of a view: an expression for each object it can be told by."""
     masks = {o.id: frame.instances == o.id for o in frame.objects}
-    seen = [o for o in frame.objects if masks[o.id].any()]
-    largest = sorted((o for o in seen if masks[o.id].mean() >= CAPTION_SHARE), key=lambda o: -masks[o.id].sum())[:4]
-    empty = "an empty room" if frame.names == CLASSES else "an empty scene"
-    parts = [f"{'an' if o.colour[0] in 'aeiou' else 'a'} {o.colour} {o.class_name}" for o in largest] or [empty]
     found = expressions(frame, np.random.default_rng(zlib.crc32(name.encode())))
     return Record(
         frame.rgb, name, frame.depth, frame.normals, np.minimum(frame.classes, len(frame.names)), (*frame.names, SKY),
-        tuple(Thing(o.class_name, masks[o.id]) for o in seen),
+        tuple(Thing(o.class_name, masks[o.id], colour=o.colour) for o in frame.objects if masks[o.id].any()),
         tuple(n for n in frame.names if n not in (*STUFF, *GROUND)),
-        tuple(Expression(e.text, masks[e.object_id]) for e in found),
-        ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0], frame.K)
+        tuple(Expression(e.text, masks[e.object_id]) for e in found), frame.K)
 
 
 def mirror(frame: SimFrame) -> SimFrame:
