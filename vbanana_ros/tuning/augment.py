@@ -15,7 +15,7 @@ import numpy as np
 from vbanana_ros.tuning.records import Record
 
 SMALLEST_CROP = 0.65  # of the sides, at strength 1
-# Close-ups: things of less than this share are not looked for; they fill so much of the part, or as the zoom allows.
+# Close-ups: things of less than this share are not looked for; the rest fill so much, or what the greatest zoom allows.
 SMALLEST_THING = 0.003
 GOOD_SIZE = 0.025
 MOST_ZOOM = 2.5
@@ -139,7 +139,7 @@ def crop(record: Record, rng: np.random.Generator, strength: float = 0.0) -> Rec
 
 
 def close_up(record: Record, rng: np.random.Generator) -> Record:
-    """A random part around a thing, which fills GOOD_SIZE of it or, of a small one, as much as MOST_ZOOM allows.
+    """A random part around a thing, which fills at least GOOD_SIZE of it or, a small one, what MOST_ZOOM allows.
 
     Its class is any of those that are there, each as likely: there are more tables than mugs. The record itself where
     nothing in it is large enough.
