@@ -10,6 +10,7 @@ import torch
 from diffusers.models.attention_dispatch import attention_backend
 
 from vbanana_ros.errors import ModelError, RequestError
+from vbanana_ros.generators.precision import multiplies_bf16
 from vbanana_ros.generators.profile import DENOISERS
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Speed:
             return DTYPES[self.dtype]
         if device == "cpu":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if multiplies_bf16(torch.device(device)) else torch.float16
 
     def area(self, own: int) -> int:
         """Pixels of a painted image, at most, of a model that paints its own number of them."""

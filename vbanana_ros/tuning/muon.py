@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from vbanana_ros.tuning.precision import multiplies_bf16
+from vbanana_ros.generators.precision import multiplies_bf16
 
 # A quintic whose iterates send every singular value in (0, 1] near 1.
 _A, _B, _C = 3.4445, -4.7750, 2.0315

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from vbanana_ros.errors import InputError
-from vbanana_ros.tuning.precision import multiplies_bf16
+from vbanana_ros.generators.precision import multiplies_bf16
 
 TARGETS = ("x0", "flow")
 PRECISIONS = ("auto", "bf16", "fp32")

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
-from vbanana_ros.tuning.precision import multiplies_bf16
+from vbanana_ros.generators.precision import multiplies_bf16
 from vbanana_ros.tuning.recipe import Recipe
 
 CPU = torch.device("cpu")
