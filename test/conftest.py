@@ -73,7 +73,7 @@ def nano_folder(tmp_path_factory):
     """A model directory of a tiny nano; it paints 48x64. Copy it before changing it."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     about = "A tiny model with random weights."
-    tiny_nano(size=(48, 64)).export(folder, about, f"# tiny\n\n{about}\n")
+    tiny_nano(size=(48, 64), picture_size=(48, 64)).export(folder, about, f"# tiny\n\n{about}\n")
     return folder
 
 

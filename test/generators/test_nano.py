@@ -14,6 +14,7 @@ from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano import CACHED, NanoPipeline
 from vbanana_ros.generators.nano_unet import NEAR, OWN_COLORS
+from vbanana_ros.generators.speed import Speed
 
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -154,6 +155,12 @@ def test_pictures_from_text_have_a_size_and_guidance_of_their_own(nano, monkeypa
     counted.clear()
     nano.pipeline(**asked, guidance_scale=3.0)
     assert counted["encode"] == 2 and counted["decode"] == 4  # the way down knows no text
+
+
+def test_no_picture_is_larger_than_allowed(nano_folder):
+    small = load_generator(nano_folder, "cpu", Speed(max_area=32 * 48))
+    assert small.capabilities.max_area == 32 * 48
+    assert small.generate(None, small.encode_prompts(["a cat."]), steps=1).shape == (1, 32, 48, 3)
 
 
 def test_guidance_leads_away_from_what_no_text_asks_for(nano):

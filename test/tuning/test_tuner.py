@@ -199,3 +199,5 @@ def test_tune_model_refuses_what_it_must_not_touch(tmp_path):
         tune_model(tmp_path, small, 1, tmp_path, scenes=1, start=str(tmp_path / "gone"))
     with pytest.raises(InputError, match="cannot train at 40x32: nano paints multiples of 32 pixels"):
         tune_model(tmp_path, Recipe(size=(32, 40)), 1, tmp_path, scenes=1)
+    with pytest.raises(InputError, match="cannot train at 32x40: nano paints multiples of 32 pixels"):
+        tune_model(tmp_path, Recipe(size=(32, 32), picture_size=(40, 32)), 1, tmp_path, scenes=1)

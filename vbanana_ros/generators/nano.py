@@ -106,7 +106,8 @@ class NanoPipeline(DiffusionPipeline):
     def _denoise(self, images: EncodedImage | None, prompts: PromptTokens, shape: tuple[int, ...], steps: int,
                  seed: int, guidance: float) -> torch.Tensor:
         """Flow matching from noise: the painter says what is clean, so the velocity is (x_t - x0) / t."""
-        nothing = self.embed([""] * shape[0]) if images is None and guidance != 1 else None
+        guided = images is None and guidance != 1
+        nothing = self.embed([""]).select(torch.zeros(shape[0], dtype=torch.long)) if guided else None
         noise = torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed))
         sample = noise.to(self.device).expand(shape)
         self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), device=self.device)
@@ -130,9 +131,9 @@ class NanoGenerator:
         self.pipeline, self.profile = pipeline, profile
         self.name, self.weights = profile.name, weights
         self.capabilities = Capabilities(
-            size_multiple=pipeline.unet.size_multiple, max_area=profile.area, max_batch=16, steps=profile.steps,
-            picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False, license=profile.license,
-            tasks=profile.tasks, max_images=8)
+            size_multiple=pipeline.unet.size_multiple, max_area=max(profile.area, profile.picture_area), max_batch=16,
+            steps=profile.steps, picture_steps=profile.picture_steps, shared_image=True, text_sees_image=False,
+            license=profile.license, tasks=profile.tasks, max_images=8)
         self._embed = functools.lru_cache(CACHED)(pipeline.embed)
 
     @classmethod
@@ -148,7 +149,8 @@ class NanoGenerator:
             pipeline.to(device=device, dtype=stored if speed.dtype == "auto" else speed.torch_dtype(device))
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)
-        return cls(pipeline, replace(profile, area=speed.area(profile.area)), weights)
+        area, picture_area = speed.area(profile.area), speed.area(profile.picture_area or profile.area)
+        return cls(pipeline, replace(profile, area=area, picture_area=picture_area), weights)
 
     @torch.inference_mode()
     def encode_prompts(self, texts: Sequence[str]) -> PromptTokens:
@@ -165,7 +167,7 @@ class NanoGenerator:
     def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:
         """float32 RGB [N, h, w, 3], or [B, N, h, w, 3], in 0..1; from text alone at 4:3, of the picture's own area."""
         size = tuple(image.rgb.shape[-2:]) if image is not None else painted_size(
-            3, 4, self.capabilities.size_multiple, self.profile.picture_area or self.profile.area)
+            3, 4, self.capabilities.size_multiple, self.profile.picture_area)
 
         def paint(images: EncodedImage | None, rows: PromptTokens) -> torch.Tensor:
             return self.pipeline.paint(images, rows, size, steps, seed, self.profile.guidance or 1.0)

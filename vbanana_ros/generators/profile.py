@@ -31,7 +31,7 @@ class Profile:
     steps, picture_steps: denoising steps. noise: what one step about an image begins with, `gaussian` noise or the
     `image` itself. guidance: classifier-free, where it takes more than one step; 1 none, 0 the family's own.
     max_length: tokens that prompts are padded to, of families that pad.
-    area, picture_area: of an image about another, and from text alone; 0: the same.
+    area: of a generated image; picture_area: of nano's from text alone, 0 the same.
     license: SPDX identifier.
     base: the directory of the pipeline that this one changes, absolute or relative to this one: `transformer/` or
     `unet/` here replace the base's, `pytorch_lora_weights.safetensors` goes over it. Empty: all of it is here.

@@ -211,7 +211,8 @@ def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances,
 
 def _picture(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
     """A part of the image, from what is to be seen there: some of its things, in any order, mostly with colours."""
-    part = close_up(record, rng)
+    # What else is known of the view is not asked for: it need not be cut.
+    part = close_up(replace(record, depth=None, normals=None, labels=None, expressions=()), rng)
     seen = [t for t in part.things or () if t.mask.mean() >= CAPTION_SHARE]
     if not seen:
         return None

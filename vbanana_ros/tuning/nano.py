@@ -37,7 +37,7 @@ GUIDANCE = 3.0
 UNTOLD = 0.1
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
-# Weights of their errors in the loss.
+# Weights in the loss of the errors of what is painted from noise.
 PICTURES, EDITS = 0.5, 0.1
 DEFAULT = Recipe()
 
@@ -93,15 +93,17 @@ class NanoStudent(nn.Module):
         def thin(maps: list[torch.Tensor]) -> torch.Tensor:
             return torch.stack([m[..., row::2, column::2] for m in maps])
 
+        def stack(images: list[torch.Tensor]) -> torch.Tensor:
+            return torch.stack(images) if images else drawn.images[:0]
+
         answers = [2 * fit_map(e.target, size) - 1 for e in drawn.examples]
         edited = [fit_image(e.target, size) for e in edits]
         painted = [fit_image(e.target, self.recipe.picture_size) for e in texts]
-        batch = {"texts": torch.stack(painted) if painted else drawn.images[:0]}
+        batch = {"texts": stack(painted)}
         for part, clean in (("answer", answers if flow else []), ("edit", edited), ("text", painted)):
             batch[f"{part}_time"] = time = _times(len(clean), rng)
             noise = [torch.from_numpy(rng.standard_normal(tuple(c.shape), np.float32)) for c in clean]
-            batch[f"{part}_sample"] = torch.stack([torch.lerp(*pair) for pair in zip(clean, noise, time, strict=True)]
-                                                  ) if clean else drawn.images[:0]
+            batch[f"{part}_sample"] = stack([torch.lerp(*mixed) for mixed in zip(clean, noise, time, strict=True)])
         told = ["" if rng.random() < UNTOLD else e.prompt for e in texts]
         batch |= self.text_encoder.tokenizer([e.prompt for e in drawn.examples + edits] + told)
         facts = [fit_map(known_facts(r), size)[:, PATCH // 2::PATCH, PATCH // 2::PATCH] for r in drawn.records]
