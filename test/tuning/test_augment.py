@@ -1,12 +1,11 @@
 """Augmentation: pictures stay pictures, crops stay true."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from vbanana_ros.tuning.augment import MOST_ZOOM, PLACE_WORDS, augment, close_up, crop
+from vbanana_ros.tuning.augment import PLACE_WORDS, augment, crop
 from vbanana_ros.tuning.records import Expression, Record, Thing
 from vbanana_ros.tuning.scenes import record_of
 
@@ -87,36 +86,6 @@ def test_crops_of_a_view_are_records(sim_frame):
             assert not any(PLACE_WORDS & {*e.text.split()} for e in part.expressions)
     bare = replace(record, depth=None, normals=None, labels=None, things=None, expressions=())
     assert all(crop(bare, np.random.default_rng(s), 1.0).things is None for s in SEEDS)
-
-
-def test_a_close_up_holds_its_thing_whole_and_large():
-    """Each class is as likely; a thing fills a fortieth of the part, or what the greatest zoom makes of it."""
-    whole, names = board(), Counter()
-    for seed in range(200):
-        part = close_up(whole, np.random.default_rng(seed))
-        assert part.rgb.shape == whole.rgb.shape
-        shares = {t.name: t.mask.mean() for t in part.things}
-        zoom = part.K[0, 0] / whole.K[0, 0]
-        assert 1 <= zoom <= MOST_ZOOM + 0.01
-        # 16 and 9 of 2,400 pixels.
-        for name, own in (("cup", 16 / 2400), ("mug", 9 / 2400)):
-            if shares.get(name, 0) > 0.6 * own * zoom**2:
-                names[name] += 1
-    assert min(names["cup"], names["mug"]) > 75
-    largest = max(close_up(whole, np.random.default_rng(s)).K[0, 0] for s in range(50)) / whole.K[0, 0]
-    assert largest > 1.5
-
-
-def test_of_nothing_there_is_no_close_up():
-    for things in (None, (), (Thing("cup", np.zeros((40, 60), bool)),),
-                   (Thing("cups", np.ones((40, 60), bool), crowd=True),)):
-        record = replace(board(), things=things)
-        assert close_up(record, np.random.default_rng(0)) is record
-
-
-def test_a_thing_as_large_as_the_picture_is_shown_whole():
-    record = replace(board(), things=(Thing("wall", np.ones((40, 60), bool)),))
-    assert np.array_equal(close_up(record, np.random.default_rng(0)).rgb, record.rgb)
 
 
 def test_a_crop_that_knows_no_depth_is_not_taken():

@@ -11,12 +11,12 @@ from vbanana_ros.generators.nano_text import parse_prompt
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.tuning.augment import close_up
-from vbanana_ros.tuning.examples import CAPTION_SHARE, FREE, IGNORE, OWN, instances_of, listed, make_example
+from vbanana_ros.tuning.examples import FREE, IGNORE, MOST_TOLD, OWN, instances_of, listed, make_example
 from vbanana_ros.tuning.records import Expression, Record, Thing
 from vbanana_ros.tuning.scenes import record_of
 
 SEEDS = range(30)
+NAMES = ("table", "chair", "mug", "lamp", "rug")
 BARE = ["depth", "normals", "semantic", "instance", "referring", "picture"]
 ALL = ["depth", "normals", "semantic", "instance", "referring", "picture", "edit"]
 
@@ -182,17 +182,28 @@ def test_pictures_and_edits(record):
 
 
 def test_a_picture_shows_what_its_prompt_tells_of(record):
-    """Every thing that is told of fills a hundredth of what is to be painted, a part of the view."""
-    told = Counter()
+    """Of few things of a hundredth of it or more, each is told of, in any order; what is smaller is not."""
+    speck = Thing("mug", np.zeros((48, 64), bool), colour="pink")
+    speck.mask[0, 0] = True
+    told, first = Counter(), Counter()
     for seed in SEEDS:
-        e = make_example("picture", record, np.random.default_rng(seed))
-        part = close_up(record, np.random.default_rng(seed))  # the first thing that is drawn
-        assert np.array_equal(e.target, part.rgb.astype(np.float32) / 255) and e.valid.all()
-        seen = {t.name for t in part.things if t.mask.mean() >= CAPTION_SHARE}
-        names = {t.name for t in part.things if f" {t.name}" in f" {e.prompt}"}
-        assert names and names <= seen
-        told.update(phrase for phrase in ("a red box", "a box", "a green ball", "a ball") if phrase in e.prompt)
-    assert len(told) == 4 and told["a red box"] > told["a box"]
+        e = make_example("picture", replace(record, things=(*record.things, speck)), np.random.default_rng(seed))
+        assert np.array_equal(e.target, record.rgb.astype(np.float32) / 255) and e.valid.all()
+        found = re.findall(r"\ban? (?:(\w+) )?(box|ball|mug)", e.prompt)
+        assert sorted(name for _, name in found) == sorted(t.name for t in record.things)
+        told.update(found)
+        first[found[0][1]] += 1
+    colours = {(t.colour, t.name) for t in record.things}
+    assert set(told) == colours | {("", "box"), ("", "ball")} and ("red", "box") in colours
+    assert told["red", "box"] > told["", "box"] / 2 and min(first.values()) > 5
+
+
+def test_of_many_things_some_are_told_of(record):
+    parts = np.arange(48 * 64).reshape(48, 64) * 5 // (48 * 64)
+    many = replace(record, things=tuple(Thing(name, parts == i) for i, name in enumerate(NAMES)))
+    told = [make_example("picture", many, np.random.default_rng(seed)).prompt for seed in range(100)]
+    counts = [sum(f"a {name}" in prompt for name in NAMES) for prompt in told]
+    assert set(counts) == {1, 2, MOST_TOLD} and all(any(f"a {n}" in p for p in told) for n in NAMES)
 
 
 def test_things_without_a_colour_are_told_of_by_name(record):

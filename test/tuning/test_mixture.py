@@ -65,7 +65,17 @@ def test_a_file(tmp_path, sets):
     assert mixture.tasks == {"depth": 2.0, "semantic": 1.0} and mixture.pictures == {"edit": 1.0}
     path.write_text("sets: [{set: a, folder: a}]\n")
     assert (read_mixture(path).tasks, read_mixture(path).pictures) == (TASKS, PICTURES)
-    assert read_mixture(path).augment == 0.0
+    assert (read_mixture(path).augment, read_mixture(path).painted) == (0.0, ())
+
+
+def test_pictures_from_text_have_sets_of_their_own_where_they_are_given(tmp_path, sets):
+    path = tmp_path / "mixture.yaml"
+    path.write_text("sets: [{set: a, folder: a}]\npainted: [{set: b, folder: b, share: 2}]\n")
+    mixture, rng = read_mixture(path), np.random.default_rng(0)
+    assert [(s.name, share) for s, share in mixture.painted] == [("b", 2.0)]
+    assert {mixture.draw_painted(rng, []).name[0] for _ in range(20)} == {"b"}
+    assert {mixture.draw(rng, []).name[0] for _ in range(20)} == {"a"}
+    assert {Mixture(mixture.sets).draw_painted(rng, []).name[0] for _ in range(20)} == {"a"}
 
 
 @pytest.mark.parametrize(("said", "strength"), [("plain", 0.0), ("wild", 1.0), ("0.4", 0.4), ("1", 1.0)])
@@ -86,7 +96,8 @@ def test_scenes_are_a_set_like_others(tmp_path, sim_frame):
 
 
 @pytest.mark.parametrize(("text", "wrong"), [
-    ("sets: [", "cannot be read"), ("", "no list of sets"), ("sets: []", "no list of sets"),
+    ("sets: [", "cannot be read"), ("", "no list of sets"), ("sets: []", "no list of sets"), ("[a]", "no list of sets"),
+    ("sets: [{set: a, folder: a}]\npainted: []", "no list of painted"),
     ("sets: [{set: a}]", "needs set and folder"), ("sets: [a]", "needs set and folder"),
     ("sets: [{set: a, folder: a, weight: 2}]", "needs set and folder"),
     ("sets: [{set: a, folder: a, share: 0}]", "share 0 of 'a' must be a number above 0"),

@@ -8,8 +8,17 @@ import pytest
 
 from vbanana_ros.errors import InputError, SimError
 from vbanana_ros.sim import CLASSES, expressions
+from vbanana_ros.sim.studio import make_studio_scene
 from vbanana_ros.tuning import scenes
-from vbanana_ros.tuning.scenes import load_frame, mirror, open_scenes, render_scenes, save_frame, scene_path
+from vbanana_ros.tuning.scenes import (
+    load_frame,
+    mirror,
+    open_scenes,
+    open_studio,
+    render_scenes,
+    save_frame,
+    scene_path,
+)
 
 
 def test_round_trip(tmp_path, sim_frame):
@@ -53,7 +62,7 @@ def test_a_broken_scene_is_named(tmp_path, sim_frame, how):
 def test_only_what_lacks_is_drawn(tmp_path, sim_frame, monkeypatch):
     drawn = []
     monkeypatch.setattr(scenes, "ProcessPoolExecutor", SameProcess)
-    monkeypatch.setattr(scenes, "_render", lambda folder, views, size, wild, seeds: drawn.extend(seeds))
+    monkeypatch.setattr(scenes, "_render", lambda folder, views, size, kind, seeds: drawn.extend(seeds))
     for seed, views in ((0, 2), (1, 1), (3, 2)):
         for view in range(views):
             save_frame(scene_path(tmp_path, seed, view), sim_frame)
@@ -64,7 +73,7 @@ def test_only_what_lacks_is_drawn(tmp_path, sim_frame, monkeypatch):
 
 def test_wild_scenes_are_drawn_with_classes_of_their_own(tmp_path):
     try:
-        scenes._render(tmp_path, 1, (48, 64), True, [20_002, 20_003])
+        scenes._render(tmp_path, 1, (48, 64), "wild", [20_002, 20_003])
     except SimError as error:
         pytest.skip(str(error))
     street, room = (open_scenes(tmp_path)[i] for i in (0, 2))
@@ -109,9 +118,21 @@ def test_a_view_and_its_mirror_image_are_records(tmp_path, sim_frame):
     assert [e.text for e in again.expressions] == [e.text for e in plain.expressions]
 
 
-def test_no_scenes_are_named(tmp_path):
+def test_studio_views_are_drawn_and_not_mirrored(tmp_path):
+    try:
+        scenes._render(tmp_path, 1, (48, 64), "studio", [3])
+    except SimError as error:
+        pytest.skip(str(error))
+    views = open_studio(tmp_path)
+    frame = make_studio_scene(3)
+    assert (len(views), views.name, views[0].name) == (1, "studio", "0000003_0")
+    assert [(t.name, t.colour) for t in views[0].things] == [(o.class_name, o.colour) for o in frame.objects]
+
+
+@pytest.mark.parametrize("opened", [open_scenes, open_studio])
+def test_no_scenes_are_named(tmp_path, opened):
     with pytest.raises(InputError, match="no scenes in"):
-        open_scenes(tmp_path)
+        opened(tmp_path)
 
 
 def test_the_mirror_image_is_true_of_itself(sim_frame):

@@ -47,7 +47,7 @@ class Camera:
 class Scene:
     """A scene: its model and what each of the model's geoms is.
 
-    kind: "room" or "table". fovy: vertical field of view of its cameras, degrees, 42..52.
+    kind: "room" or "table" (others: see `wild.py`, `studio.py`). fovy: vertical field of view of its cameras, degrees.
     geom_class: uint8 [ngeom], index in names; geom_object: uint16 [ngeom], object id or 65535 for
     floor, walls and ceiling. focus: float64 [n, 3], world points worth looking at.
     """

@@ -15,10 +15,6 @@ import numpy as np
 from vbanana_ros.tuning.records import Record
 
 SMALLEST_CROP = 0.65  # of the sides, at strength 1
-# Close-ups: things of less than this share are not looked for; the rest fill so much, or what the greatest zoom allows.
-SMALLEST_THING = 0.003
-GOOD_SIZE = 0.025
-MOST_ZOOM = 2.5
 # Of an object or what an expression means, this much must be left in a crop for it to be spoken of.
 KEPT = 0.8
 # What is said of places in the whole picture need not be true of a crop.
@@ -136,29 +132,6 @@ def crop(record: Record, rng: np.random.Generator, strength: float = 0.0) -> Rec
     rows, cols = np.maximum(1, shape * rng.uniform(1 - (1 - SMALLEST_CROP) * strength, 1)).astype(int)
     y, x = (int(v) for v in rng.integers(0, shape - (rows, cols) + 1))
     return cut(record, y, x, rows, cols)
-
-
-def close_up(record: Record, rng: np.random.Generator) -> Record:
-    """A random part around a thing, which fills at least GOOD_SIZE of it or, a small one, what MOST_ZOOM allows.
-
-    Its class is any of those that are there, each as likely: there are more tables than mugs. The record itself where
-    nothing in it is large enough.
-    """
-    things = [(t, share) for t in record.things or () if not t.crowd and (share := t.mask.mean()) > SMALLEST_THING]
-    if not things:
-        return record
-    names = sorted({thing.name for thing, _ in things})
-    name = names[int(rng.integers(len(names)))]
-    mine = [pair for pair in things if pair[0].name == name]
-    thing, share = mine[int(rng.integers(len(mine)))]
-    x, y, w, h = cv2.boundingRect(thing.mask.view(np.uint8))
-    height, width = record.rgb.shape[:2]
-    least = min(1.0, max(1 / MOST_ZOOM, h / height, w / width))
-    side = rng.uniform(least, min(1.0, max(least, np.sqrt(share / GOOD_SIZE))))
-    rows, cols = int(np.ceil(side * height)), int(np.ceil(side * width))
-    top, left = (int(rng.integers(max(0, start + size - part), min(start, whole - part) + 1))
-                 for start, size, part, whole in ((y, h, rows, height), (x, w, cols, width)))
-    return cut(record, top, left, rows, cols)
 
 
 def cut(record: Record, y: int, x: int, rows: int, cols: int) -> Record:

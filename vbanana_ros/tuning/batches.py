@@ -24,8 +24,6 @@ from vbanana_ros.tuning.records import Record
 
 # So many records for each that has what a task asks are no accident.
 MOST_BARREN = 100
-# Pictures from text show parts of what was drawn; to read it takes longer than to cut it.
-PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,15 @@ class Batches(Dataset):
         return rgb.astype(np.float32) / 255 if self.recipe.overfit else augment(rgb, rng, self.mixture.augment)
 
     def _pictures(self, rng: np.random.Generator, broken: list[str]) -> tuple[list[Example], torch.Tensor]:
-        """Text-to-image examples, then edits, and the images that they edit; PARTS in a row are of one record."""
+        """Text-to-image examples, then edits, and the images that they edit."""
         pictures, edits, originals = [], [], [torch.empty(0, 3, *self.recipe.size)]
-        for i in range(self.recipe.pictures):
-            if i % PARTS == 0:
-                record = self.mixture.draw(rng, broken)
+        for _ in range(self.recipe.pictures):
             kind, = self.mixture.choose(self.mixture.pictures, rng, 1)
-            example = make_example("picture", record, rng) if kind == "picture" else None
+            example = kind == "picture" and make_example("picture", self.mixture.draw_painted(rng, broken), rng)
             if example and reads(self.check, example, broken):
                 pictures.append(example)
             else:
+                record = self.mixture.draw(rng, broken)
                 edits.append(make_example("edit", record, rng))
                 originals.append(fit_image(record.rgb.astype(np.float32) / 255, self.recipe.size)[None])
         return pictures + edits, torch.cat(originals)

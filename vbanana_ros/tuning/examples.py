@@ -16,7 +16,6 @@ from vbanana_ros.colors import RGB, format_color, parse_color, random_palette
 from vbanana_ros.results import UNLABELED_8, UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
 from vbanana_ros.tasks import TASKS, Request, Task
 from vbanana_ros.tasks.instance import place_color
-from vbanana_ros.tuning.augment import close_up
 from vbanana_ros.tuning.records import BACKGROUND, Expression, Record
 
 OWN, FREE, IGNORE = 128, 254, 255
@@ -210,16 +209,15 @@ def instances_of(record: Record, name: str, background: RGB) -> tuple[Instances,
 
 
 def _picture(record: Record, rng: np.random.Generator, most: int, task: Task) -> Example | None:
-    """A part of the image, from what is to be seen there: some of its things, in any order, mostly with colours."""
-    # What else is known of the view is not asked for: it need not be cut.
-    part = close_up(replace(record, depth=None, normals=None, labels=None, expressions=()), rng)
-    seen = [t for t in part.things or () if t.mask.mean() >= CAPTION_SHARE]
+    """The image, from what is to be seen in it: its things, of many only some, in any order, mostly with colours."""
+    seen = [t for t in record.things or () if t.mask.mean() >= CAPTION_SHARE]
     if not seen:
         return None
-    told = [seen[i] for i in rng.permutation(len(seen))[:int(rng.integers(1, MOST_TOLD + 1))]]
+    count = len(seen) if len(seen) <= MOST_TOLD else int(rng.integers(1, MOST_TOLD + 1))
+    told = [seen[i] for i in rng.permutation(len(seen))[:count]]
     phrases = [f"{t.colour} {t.name}".strip() if rng.random() < 0.8 else t.name for t in told]
     prompt = _any(rng, ["A picture of ", "A photo of ", ""]) + listed(phrases)
-    return replace(_free(prompt, part.rgb.astype(np.float32) / 255, np.ones(part.rgb.shape[:2], bool)),
+    return replace(_free(prompt, record.rgb.astype(np.float32) / 255, np.ones(record.rgb.shape[:2], bool)),
                    image=False, noisy=True)
 
 

@@ -26,27 +26,27 @@ AUGMENTS = {"plain": 0.0, "wild": 1.0}
 class Mixture:
     """Sets with their shares, shares of the tasks among the prompts about images, and of the ways to make pictures.
 
+    painted: sets with their shares that pictures from text are drawn from; of none, the others.
     augment: how much cameras do to the images, 0..1, see `augment.py`. held: records to judge by, not trained on.
     """
 
     sets: Sequence[tuple[RecordSet, float]]
     tasks: Mapping[str, float] = field(default_factory=lambda: dict(TASKS))
     pictures: Mapping[str, float] = field(default_factory=lambda: dict(PICTURES))
+    painted: Sequence[tuple[RecordSet, float]] = ()
     augment: float = 0.0
     held: RecordSet | None = None
 
     def draw(self, rng: np.random.Generator, broken: list[str]) -> Record:
-        """A random record that can be read; what is wrong with others is added to broken.
+        """A random record of the sets that can be read; what is wrong with others is added to broken.
 
         Raises InputError where MOST_BROKEN in a row cannot be used.
         """
-        for _ in range(MOST_BROKEN):
-            records = self.sets[_drawn(rng, [share for _, share in self.sets])][0]
-            try:
-                return records[int(rng.integers(len(records)))]
-            except InputError as error:
-                broken.append(str(error))
-        raise InputError(f"{MOST_BROKEN} records in a row cannot be read, such as: {broken[-1]}")
+        return _draw(self.sets, rng, broken)
+
+    def draw_painted(self, rng: np.random.Generator, broken: list[str]) -> Record:
+        """A random record of those that pictures from text are taught with, as `draw`."""
+        return _draw(self.painted or self.sets, rng, broken)
 
     def choose(self, names: Mapping[str, float], rng: np.random.Generator, count: int) -> list[str]:
         """`count` of some tasks, each at most once, by their shares."""
@@ -54,14 +54,22 @@ class Mixture:
         return list(rng.choice([*names], count, replace=False, p=shares / shares.sum()))
 
 
-def _drawn(rng: np.random.Generator, shares: Sequence[float]) -> int:
-    return int(rng.choice(len(shares), p=np.divide(shares, sum(shares))))
+def _draw(sets: Sequence[tuple[RecordSet, float]], rng: np.random.Generator, broken: list[str]) -> Record:
+    shares = [share for _, share in sets]
+    for _ in range(MOST_BROKEN):
+        records, _ = sets[int(rng.choice(len(sets), p=np.divide(shares, sum(shares))))]
+        try:
+            return records[int(rng.integers(len(records)))]
+        except InputError as error:
+            broken.append(str(error))
+    raise InputError(f"{MOST_BROKEN} records in a row cannot be read, such as: {broken[-1]}")
 
 
 def read_mixture(path: Path) -> Mixture:
     """A mixture file: YAML with `sets` (each `set`, `folder`, and perhaps `split` and `share`), `tasks`, `pictures`.
 
-    `held`, like one of sets, is what the model is judged by while it learns; never trained on.
+    `painted`, a list like sets, is what pictures from text are drawn from in their place. `held`, like one of sets, is
+    what the model is judged by while it learns; never trained on.
     `augment` is plain, wild, or a strength in between, 0..1. Folders are relative to the file. Raises InputError,
     which names what is not understood.
     """
@@ -69,16 +77,22 @@ def read_mixture(path: Path) -> Mixture:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"mixture {str(path)!r} cannot be read ({' '.join(str(error).split())}); check it") from None
-    if not isinstance(content, dict) or not isinstance(content.get("sets"), list) or not content["sets"]:
-        raise InputError(f"mixture {str(path)!r} has no list of sets; give sets: [{{set: scenes, folder: scenes}}]")
-    if unknown := sorted({*content} - {"sets", "tasks", "pictures", "augment", "held"}):
+    if not isinstance(content, dict):
+        content = {}
+    if unknown := sorted({*content} - {"sets", "tasks", "pictures", "painted", "augment", "held"}):
         raise InputError(f"mixture {str(path)!r} does not know {unknown[0]!r}; "
-                         "it has sets, tasks, pictures, "
-                         "augment and held")
-    sets = [_read_set(path, entry) for entry in content["sets"]]
+                         "it has sets, tasks, pictures, painted, augment and held")
+    sets = _read_sets(path, "sets", content.get("sets"))
+    painted = _read_sets(path, "painted", content["painted"]) if "painted" in content else ()
     return Mixture(sets, _shares(path, content.get("tasks"), TASKS), _shares(path, content.get("pictures"), PICTURES),
-                   _strength(path, content.get("augment", "plain")),
+                   painted, _strength(path, content.get("augment", "plain")),
                    _read_set(path, content["held"])[0] if "held" in content else None)
+
+
+def _read_sets(path: Path, key: str, entries: Any) -> list[tuple[RecordSet, float]]:
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"mixture {str(path)!r} has no list of {key}; give {key}: [{{set: scenes, folder: scenes}}]")
+    return [_read_set(path, entry) for entry in entries]
 
 
 def _read_set(path: Path, entry: Any) -> tuple[RecordSet, float]:

@@ -23,11 +23,13 @@ from vbanana_ros.sim.furniture import STUFF
 from vbanana_ros.sim.layout import SimObject
 from vbanana_ros.sim.scene import Camera
 from vbanana_ros.sim.street import GROUND
+from vbanana_ros.sim.studio import make_studio_scene
 from vbanana_ros.sim.wild import make_wild_scene
 from vbanana_ros.tuning.records import Expression, Listed, Record, Thing
 
 # What is seen where nothing is.
 SKY = "sky"
+MAKERS = {"plain": make_scene, "wild": make_wild_scene, "studio": make_studio_scene}
 
 
 def scene_path(folder: Path, seed: int, view: int) -> Path:
@@ -36,10 +38,10 @@ def scene_path(folder: Path, seed: int, view: int) -> Path:
 
 
 def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tuple[int, int] = (192, 256),
-                  workers: int = 1, wild: bool = False) -> None:
+                  workers: int = 1, kind: str = "plain") -> None:
     """Draw the views of these scenes that the folder lacks; size is (height, width), pixels.
 
-    wild: the scenes of `sim.wild`, developed as photographs are, in place of the plain ones.
+    kind: plain, wild (those of `sim.wild`, developed as photographs are), or studio (those of `sim.studio`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in seeds if not all(scene_path(folder, s, view).exists() for view in range(views))]
@@ -47,17 +49,17 @@ def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tupl
         return
     chunks = [missing[i:i + 16] for i in range(0, len(missing), 16)]
     with ProcessPoolExecutor(workers) as pool:
-        drawn = pool.map(partial(_render, folder, views, size, wild), chunks)
+        drawn = pool.map(partial(_render, folder, views, size, kind), chunks)
         list(track(drawn, "draw scenes", total=len(chunks), console=Console(stderr=True)))
 
 
-def _render(folder: Path, views: int, size: tuple[int, int], wild: bool, seeds: list[int]) -> None:
+def _render(folder: Path, views: int, size: tuple[int, int], kind: str, seeds: list[int]) -> None:
     with Renderer(size[1], size[0]) as renderer:
         for seed in seeds:
-            scene = make_wild_scene(seed) if wild else make_scene(seed)
+            scene = MAKERS[kind](seed)
             for view, camera in enumerate(scene.cameras(views)):
                 frame = renderer.render(scene, camera)
-                if wild:
+                if kind == "wild":
                     frame = develop(frame, np.random.default_rng((seed, view, 4)), scene.haze)
                 save_frame(scene_path(folder, seed, view), frame)
 
@@ -103,10 +105,19 @@ def _frame(data: Mapping[str, np.ndarray], meta: dict) -> SimFrame:
 
 def open_scenes(folder: Path, split: str = "train") -> Listed:
     """Rendered views as records, each also as its mirror image. Raises InputError where there are none."""
+    return Listed("scenes", [(path, flipped) for path in _views(folder) for flipped in (False, True)], _view)
+
+
+def open_studio(folder: Path, split: str = "train") -> Listed:
+    """Views of studio scenes as records; no mirror images, as their order from left to right means something."""
+    return Listed("studio", [(path, False) for path in _views(folder)], _view)
+
+
+def _views(folder: Path) -> list[Path]:
     paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".tmp.npz"))
     if not paths:
         raise InputError(f"no scenes in {str(folder)!r}; draw some with 'vbanana tune --data'")
-    return Listed("scenes", [(path, flipped) for path in paths for flipped in (False, True)], _view)
+    return paths
 
 
 def _view(key: tuple[Path, bool]) -> Record:

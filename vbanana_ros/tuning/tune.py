@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.tuning.mixture import Mixture, read_mixture
 from vbanana_ros.tuning.nano import NanoStudent
 from vbanana_ros.tuning.recipe import Recipe
-from vbanana_ros.tuning.scenes import open_scenes, render_scenes
+from vbanana_ros.tuning.scenes import open_scenes, open_studio, render_scenes
 from vbanana_ros.tuning.student import Student
 from vbanana_ros.tuning.tuner import tune
 from vbanana_ros.tuning.vocabulary import VOCABULARY
@@ -24,6 +23,7 @@ from vbanana_ros.tuning.vocabulary import VOCABULARY
 # Seeds from here on are never trained on: the quiz's scenes, and from 9,000,000 on the evaluation's.
 HELD_OUT = 1_000_000
 QUIZ = 16
+STUDIO = (96, 128)  # (height, width) of studio views, pixels
 
 
 def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, start: str | None = None, seed: int = 0,
@@ -47,12 +47,14 @@ def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, s
 
 
 def _scenes(data: Path, scenes: int) -> Mixture:
-    """Scenes of the first seeds, drawn where they are missing, and a few that are held out."""
+    """Scenes of the first seeds, studio scenes for pictures, a few held out; drawn where they are missing."""
     workers = max(1, (os.cpu_count() or 2) - 1)
     with PartialState(cpu=not torch.cuda.is_available()).local_main_process_first():
         render_scenes(data, range(scenes), workers=workers)
+        render_scenes(data / "studio", range(scenes), views=1, size=STUDIO, workers=workers, kind="studio")
         render_scenes(data / "held", range(HELD_OUT, HELD_OUT + QUIZ), views=1, workers=workers)
-    return replace(Mixture([(open_scenes(data), 1.0)]), held=open_scenes(data / "held"))
+    return Mixture([(open_scenes(data), 1.0)], painted=[(open_studio(data / "studio"), 1.0)],
+                   held=open_scenes(data / "held"))
 
 
 def make_student(start: str | None, recipe: Recipe) -> Student:

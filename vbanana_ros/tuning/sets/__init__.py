@@ -42,6 +42,7 @@ SETS: dict[str, Open] = {name: _Opener(target) for name, target in {
     "redwood": "redwood:open_redwood",
     "folder": "folder:open_folder",
     "scenes": ".scenes:open_scenes",
+    "studio": ".scenes:open_studio",
 }.items()}
 
 
