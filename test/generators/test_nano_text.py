@@ -124,3 +124,13 @@ def test_half_precision_takes_the_tokenizers_colours():
     with torch.no_grad():
         exact, half = encoder(**batch).tokens, encoder.half()(**batch).tokens
     assert half.dtype == torch.float16 and torch.allclose(exact, half.float(), atol=0.02)
+
+
+def test_what_a_phrase_says_is_not_drowned_by_what_the_prompt_asks_for():
+    """A block that adds the same great vector to all phrases, as one did that was taught perception."""
+    encoder = NanoTextEncoder(["mug", "chair"], dim=32).eval()
+    with torch.no_grad():
+        encoder.prompt_block.ff.net[-1].bias += 1000 * torch.randn(32, generator=torch.Generator().manual_seed(0))
+        mug, chair = (encoder(**encoder.tokenizer([word])) for word in ("mug", "chair"))
+    assert not torch.allclose(mug.keys, chair.keys, atol=0.1)
+    assert torch.allclose(mug.tokens - chair.tokens, mug.keys - chair.keys, atol=0.05)

@@ -153,6 +153,9 @@ class NanoTextEncoder(ModelMixin, ConfigMixin):
         self.no_color = nn.Parameter(torch.zeros(dim))
         self.prompt_block = _block(dim)
         self.prompt_norm = nn.LayerNorm(dim)
+        # What each phrase says by itself, past the block, which drowns it where the task alone matters.
+        self.content = nn.Linear(dim, dim, bias=False)
+        nn.init.eye_(self.content.weight)
 
     def forward(self, ids: torch.Tensor, colors: torch.Tensor, colored: torch.Tensor) -> PromptTokens:
         """The tokenizer's tensors -> embedded prompts."""
@@ -165,7 +168,7 @@ class NanoTextEncoder(ModelMixin, ConfigMixin):
         mask = known.any(1).reshape(n, p)
         color = torch.where(colored[..., None], self.color(self._fourier(colors.to(keys.dtype))), self.no_color)
         tokens = self.prompt_block(keys + color, attention_mask=_bias(mask, keys))
-        return PromptTokens(self.prompt_norm(tokens), keys, mask, colors, colored)
+        return PromptTokens(self.prompt_norm(tokens) + self.content(keys), keys, mask, colors, colored)
 
     def _fourier(self, colors: torch.Tensor) -> torch.Tensor:
         bands = [torch.pi * 2**k * colors for k in range(self.config.color_bands)]

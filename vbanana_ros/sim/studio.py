@@ -63,6 +63,7 @@ def _stand(layout: Layout, name: str, left: float, rng: np.random.Generator) -> 
     """Add a thing about a metre large, its front to the camera (+y), to the right (-x) of `left`; its own right end."""
     parts = BUILDERS[name](rng)
     low, high = bounds(parts)
+    # Seen from the front, depth makes a thing look large less than width and height do.
     scale = rng.uniform(0.9, 1.1) / max((high - low) * (1, 0.6, 1))
     yaw = rng.uniform(-0.35, 0.35)
     parts = [p.scaled(scale) for p in parts]
