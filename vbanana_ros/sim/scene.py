@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import mujoco
 import numpy as np
 
 from .furniture import CLASSES
-from .layout import Layout, SimObject
+from .layout import Layout, Placed, SimObject
 from .model import build_model
 from .rooms import furnish_room, lay_table
 
@@ -140,8 +141,6 @@ def make_scene(seed: int) -> Scene:
     layout = furnish_room(rng) if kind == "room" else lay_table(rng)
     things = layout.things
     slabs = layout.shell(margin=rng.choice([0.5, 3.0, 15.0]))
-    names = [name for name, _ in slabs] + [t.info.class_name for t in things for _ in t.parts]
-    ids = [STUFF_ID] * len(slabs) + [t.info.id for t in things for _ in t.parts]
     if kind == "table":
         table = things[0]
         top = np.array([*table.info.position[:2], table.high[2]])
@@ -149,5 +148,12 @@ def make_scene(seed: int) -> Scene:
     else:
         focus = [t.info.position for t in things if t.info.class_name != "rug"]
     return Scene(seed, kind, rng.uniform(42, 52), [t.info for t in things], layout,
-                 build_model(layout, slabs, rng), np.array([CLASSES.index(n) for n in names], np.uint8),
-                 np.array(ids, np.uint16), np.array(focus))
+                 build_model(layout, slabs, rng), *whose_geoms([name for name, _ in slabs], things), np.array(focus))
+
+
+def whose_geoms(slabs: Sequence[str], things: Sequence[Placed],
+                names: tuple[str, ...] = CLASSES) -> tuple[np.ndarray, np.ndarray]:
+    """`geom_class` and `geom_object` of a Scene whose geoms are slabs, of these classes, and then the things' parts."""
+    classes = [*slabs, *(t.info.class_name for t in things for _ in t.parts)]
+    ids = [STUFF_ID] * len(slabs) + [t.info.id for t in things for _ in t.parts]
+    return np.array([names.index(name) for name in classes], np.uint8), np.array(ids, np.uint16)

@@ -15,7 +15,7 @@ from .layout import Layout
 from .lights import tint
 from .model import OBJECT_TEXTURES, add_geom, add_thing, empty_world
 from .parts import Part, bounds, turn
-from .scene import STUFF_ID, Camera, Scene
+from .scene import Camera, Scene, whose_geoms
 
 MOST_THINGS = 3
 GAP = 0.12  # metres, between things about a metre large
@@ -45,18 +45,15 @@ def make_studio_scene(seed: int) -> StudioScene:
     They stand from left to right in the order of CLASSES, so that a text, in any order, says where each is.
     """
     rng = np.random.default_rng((seed, 7))
-    layout = Layout(rng, 30.0, 12.0, 12.0, (2,), False)
+    layout = Layout(rng, width=30.0, depth=12.0, height=12.0, walls=(2,), ceiling=False)
     classes = sorted(rng.choice([*BUILDERS], int(rng.integers(1, MOST_THINGS + 1)), replace=False), key=CLASSES.index)
     left = 0.0
     for name in classes:
         left = _stand(layout, str(name), left, rng)
     things = layout.things
     slabs = layout.shell(margin=10.0)
-    names = [name for name, _ in slabs] + [t.info.class_name for t in things for _ in t.parts]
-    ids = [STUFF_ID] * len(slabs) + [t.info.id for t in things for _ in t.parts]
     return StudioScene(seed, "studio", FOVY, [t.info for t in things], layout, _model(layout, slabs, rng),
-                       np.array([CLASSES.index(n) for n in names], np.uint8), np.array(ids, np.uint16),
-                       np.array([t.info.position for t in things]))
+                       *whose_geoms([name for name, _ in slabs], things), np.array([t.info.position for t in things]))
 
 
 def _stand(layout: Layout, name: str, left: float, rng: np.random.Generator) -> float:

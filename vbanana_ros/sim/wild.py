@@ -16,7 +16,7 @@ from .lights import add_daylight, add_indoor_light
 from .model import empty_world
 from .parts import Part, box, turn
 from .rooms import add_small_things
-from .scene import STUFF_ID, Camera, Scene
+from .scene import Camera, Scene, whose_geoms
 from .street import STREET, lay_street
 
 NAMES: tuple[str, ...] = CLASSES + STREET
@@ -100,12 +100,10 @@ def make_wild_scene(seed: int) -> WildScene:
     dress(spec, slabs, things, rng)
     haze = float(rng.choice([0, rng.uniform(0.02, 0.3), rng.uniform(0.3, 0.7)], p=[0.3, 0.5, 0.2]))
     (add_daylight if kind == "street" else add_indoor_light)(spec, layout, rng)
-    names = [PART_OF.get(name, name) for name, _ in slabs] + [t.info.class_name for t in things for _ in t.parts]
-    ids = [STUFF_ID] * len(slabs) + [t.info.id for t in things for _ in t.parts]
+    geoms = whose_geoms([PART_OF.get(name, name) for name, _ in slabs], things, NAMES)
     focus = [t.info.position for t in things if t.info.class_name != "rug"] or [np.array([0, 0, 1.0])]
-    return WildScene(seed, kind, 0.0, [t.info for t in things], layout, spec.compile(),
-                     np.array([NAMES.index(n) for n in names], np.uint8), np.array(ids, np.uint16), np.array(focus),
-                     NAMES, haze if kind == "street" else 0.0)
+    return WildScene(seed, kind, 0.0, [t.info for t in things], layout, spec.compile(), *geoms, np.array(focus), NAMES,
+                     haze if kind == "street" else 0.0)
 
 
 def empty_room(rng: np.random.Generator) -> Layout:

@@ -23,7 +23,6 @@ from vbanana_ros.tuning.vocabulary import VOCABULARY
 # Seeds from here on are never trained on: the quiz's scenes, and from 9,000,000 on the evaluation's.
 HELD_OUT = 1_000_000
 QUIZ = 16
-STUDIO = (96, 128)  # (height, width) of studio views, pixels
 
 
 def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, start: str | None = None, seed: int = 0,
@@ -51,7 +50,7 @@ def _scenes(data: Path, scenes: int) -> Mixture:
     workers = max(1, (os.cpu_count() or 2) - 1)
     with PartialState(cpu=not torch.cuda.is_available()).local_main_process_first():
         render_scenes(data, range(scenes), workers=workers)
-        render_scenes(data / "studio", range(scenes), views=1, size=STUDIO, workers=workers, kind="studio")
+        render_scenes(data / "studio", range(scenes), views=1, workers=workers, kind="studio")
         render_scenes(data / "held", range(HELD_OUT, HELD_OUT + QUIZ), views=1, workers=workers)
     return Mixture([(open_scenes(data), 1.0)], painted=[(open_studio(data / "studio"), 1.0)],
                    held=open_scenes(data / "held"))
