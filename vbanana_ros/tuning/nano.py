@@ -38,7 +38,7 @@ UNTOLD = 0.1
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
 # Weights in the loss of the errors of what is painted from noise.
-PICTURES, EDITS = 0.5, 0.1
+PICTURES, EDITS = 2.0, 0.1
 DEFAULT = Recipe()
 
 
@@ -54,6 +54,10 @@ class NanoStudent(nn.Module):
         self.recipe, self.size_multiple, self.depth_code = recipe, unet.size_multiple, depth_code
         self.tasks = dialect(self._profile(self.name, ""))
         check_code(recipe, depth_code)
+        self.requires_grad_(True)
+        if recipe.freeze_encoder:
+            for module in (unet.time_embedding, unet.conv_in, unet.down, unet.back):
+                module.requires_grad_(False)
         if recipe.checkpointing:
             unet.enable_gradient_checkpointing()
 
@@ -101,7 +105,10 @@ class NanoStudent(nn.Module):
         painted = [fit_image(e.target, self.recipe.picture_size) for e in texts]
         batch = {"texts": stack(painted)}
         for part, clean in (("answer", answers if flow else []), ("edit", edited), ("text", painted)):
-            batch[f"{part}_time"] = time = _times(len(clean), rng)
+            time = _times(len(clean), rng)
+            if part == "text":
+                time[rng.random(len(clean)) < self.recipe.blank] = 1.0
+            batch[f"{part}_time"] = time
             noise = [torch.from_numpy(rng.standard_normal(tuple(c.shape), np.float32)) for c in clean]
             batch[f"{part}_sample"] = stack([torch.lerp(*mixed) for mixed in zip(clean, noise, time, strict=True)])
         told = ["" if rng.random() < UNTOLD else e.prompt for e in texts]
@@ -122,6 +129,8 @@ class NanoStudent(nn.Module):
         """Muon for the matrices inside the painter, AdamW for tables, norms, biases and what makes the output."""
         inner, rest = [], []
         for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
             outer = parameter.ndim < 2 or any(part in name for part in _OUTER)
             (rest if outer else inner).append(parameter)
         rate, decay = self.recipe.rate, self.recipe.weight_decay

@@ -25,6 +25,9 @@ class Recipe:
     log_depth, angle: weights of loss terms in decoded units, see `decoded.py`; the paper has none.
     palette, probe: of nano alone, weights of the cross-entropy of its choice of colour and of what a probe reads.
     picture_size: of nano alone, (height, width) of what is painted from text.
+    blank: of nano alone, share of the pictures from text that are taught from nothing but noise, as the first step of
+        painting is. There only the text says what they show, so that is where it is learnt.
+    freeze_encoder: of nano alone, only what knows the text is trained; what is seen in an image stays as it is.
     max_length: of klein alone, tokens of a prompt: the fewer the faster, then and in use.
     precision: `bf16` for activations (weights of a LoRA's base too, on a GPU), `fp32`, or `auto`: bf16 where fast.
     checkpointing: activations are computed again on the way back instead of kept: less memory, a third more time.
@@ -36,6 +39,8 @@ class Recipe:
     answers: int = 1
     pictures: int = 1
     picture_size: tuple[int, int] = (96, 128)
+    blank: float = 0.5
+    freeze_encoder: bool = False
     most_classes: int = 12
     target: str = "x0"
     lora: int = 0

@@ -65,8 +65,7 @@ def make_student(start: str | None, recipe: Recipe) -> Student:
         return NanoStudent(NanoTextEncoder(VOCABULARY), NanoUNet(), recipe)
     if profile.family == "nano":
         pipeline = load_generator(start, "cpu").pipeline
-        student = NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
-        return student.requires_grad_(True)
+        return NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
     if profile.family == "flux2":
         from vbanana_ros.generators.assemble import open_pipeline
         from vbanana_ros.generators.flux2 import KleinGenerator
