@@ -118,13 +118,14 @@ def test_a_view_and_its_mirror_image_are_records(tmp_path, sim_frame):
     assert [e.text for e in again.expressions] == [e.text for e in plain.expressions]
 
 
-def test_studio_views_are_drawn_and_not_mirrored(tmp_path):
+def test_studio_views_are_drawn_not_mirrored_and_teach_no_depth(tmp_path):
     try:
         scenes._render(tmp_path, 1, (48, 64), "studio", [3])
     except SimError as error:
         pytest.skip(str(error))
     views = open_studio(tmp_path)
     frame = make_studio_scene(3)
+    assert views[0].depth is None and np.isfinite(views[0].normals).all()
     assert (len(views), views.name, views[0].name) == (1, "studio", "0000003_0")
     assert [(t.name, t.colour) for t in views[0].things] == [(o.class_name, o.colour) for o in frame.objects]
 

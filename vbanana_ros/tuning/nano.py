@@ -179,8 +179,8 @@ def velocity_error(clean: torch.Tensor, target: torch.Tensor, time: torch.Tensor
 
 
 def _times(count: int, rng: np.random.Generator) -> torch.Tensor:
-    """Noise levels in 0..1 to train on, float32 [count]: evenly spread, and then shifted as the sampler's are."""
-    time = torch.from_numpy(rng.random(count, np.float32))
+    """Noise levels to train on, float32 [count]: evenly spread from the sampler's last to 1, and then shifted as its."""
+    time = torch.from_numpy(rng.uniform(1 / PICTURE_STEPS, 1, count).astype(np.float32))
     return SHIFT * time / (1 + (SHIFT - 1) * time)
 
 

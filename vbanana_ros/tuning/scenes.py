@@ -109,8 +109,11 @@ def open_scenes(folder: Path, split: str = "train") -> Listed:
 
 
 def open_studio(folder: Path, split: str = "train") -> Listed:
-    """Views of studio scenes as records; no mirror images, as their order from left to right means something."""
-    return Listed("studio", [(path, False) for path in _views(folder)], _view)
+    """Views of studio scenes as records; no mirror images, as their order from left to right means something.
+
+    Nor do they have depth: things are not as large there as they are.
+    """
+    return Listed("studio", [(path, False) for path in _views(folder)], _studio_view)
 
 
 def _views(folder: Path) -> list[Path]:
@@ -124,6 +127,10 @@ def _view(key: tuple[Path, bool]) -> Record:
     path, flipped = key
     frame = load_frame(path)
     return record_of(mirror(frame) if flipped else frame, path.stem)
+
+
+def _studio_view(key: tuple[Path, bool]) -> Record:
+    return replace(_view(key), depth=None)
 
 
 def record_of(frame: SimFrame, name: str = "") -> Record:
