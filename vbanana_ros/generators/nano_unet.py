@@ -98,6 +98,11 @@ class NanoUNet(ModelMixin, ConfigMixin):
         """Both sides of an image are multiples of this, pixels."""
         return self.config.patch * 2 ** (len(self.config.channels) - 1)
 
+    @property
+    def encoder(self) -> tuple[nn.Module, ...]:
+        """What `encode` runs."""
+        return self.time_embedding, self.conv_in, self.down, self.back
+
     def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor) -> Features:
         """The way down and back.
 

@@ -56,7 +56,7 @@ class NanoStudent(nn.Module):
         check_code(recipe, depth_code)
         self.requires_grad_(True)
         if recipe.freeze_encoder:
-            for module in (unet.time_embedding, unet.conv_in, unet.down, unet.back):
+            for module in unet.encoder:
                 module.requires_grad_(False)
         if recipe.checkpointing:
             unet.enable_gradient_checkpointing()
@@ -104,11 +104,9 @@ class NanoStudent(nn.Module):
         edited = [fit_image(e.target, size) for e in edits]
         painted = [fit_image(e.target, self.recipe.picture_size) for e in texts]
         batch = {"texts": stack(painted)}
-        for part, clean in (("answer", answers if flow else []), ("edit", edited), ("text", painted)):
-            time = _times(len(clean), rng)
-            if part == "text":
-                time[rng.random(len(clean)) < self.recipe.blank] = 1.0
-            batch[f"{part}_time"] = time
+        noisy = ("answer", answers if flow else [], 0.0), ("edit", edited, 0.0), ("text", painted, self.recipe.blank)
+        for part, clean, blank in noisy:
+            batch[f"{part}_time"] = time = _times(len(clean), blank, rng)
             noise = [torch.from_numpy(rng.standard_normal(tuple(c.shape), np.float32)) for c in clean]
             batch[f"{part}_sample"] = stack([torch.lerp(*mixed) for mixed in zip(clean, noise, time, strict=True)])
         told = ["" if rng.random() < UNTOLD else e.prompt for e in texts]
@@ -178,10 +176,14 @@ def velocity_error(clean: torch.Tensor, target: torch.Tensor, time: torch.Tensor
     return ((clean - target) / time[:, None, None, None].clamp(min=0.1)).square().mean()
 
 
-def _times(count: int, rng: np.random.Generator) -> torch.Tensor:
-    """Noise levels to train on, float32 [count]: evenly spread from the sampler's last to 1, and then shifted as its."""
-    time = torch.from_numpy(rng.uniform(1 / PICTURE_STEPS, 1, count).astype(np.float32))
-    return SHIFT * time / (1 + (SHIFT - 1) * time)
+def _times(count: int, blank: float, rng: np.random.Generator) -> torch.Tensor:
+    """Noise levels to train on, float32 [count]: evenly spread from the sampler's last to 1, and then shifted as its.
+
+    blank: the share of them that is 1, nothing but noise.
+    """
+    time = rng.uniform(1 / PICTURE_STEPS, 1, count)
+    time[rng.random(count) < blank] = 1
+    return torch.from_numpy(SHIFT * time / (1 + (SHIFT - 1) * time)).float()
 
 
 def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
