@@ -18,3 +18,10 @@ def test_learning_rate_warms_up_stays_and_falls():
 def test_an_unknown_choice_is_named(wrong):
     with pytest.raises(InputError, match=f"no {[*wrong][0]} '{[*wrong.values()][0]}'; choose"):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, float("nan")])
+def test_blank_is_a_share(wrong):
+    with pytest.raises(InputError, match=f"blank {wrong} is no share of the pictures; give 0 to 1"):
+        Recipe(blank=wrong)
+    assert Recipe(blank=0.0).blank == 0.0 and Recipe(blank=1.0).blank == 1.0

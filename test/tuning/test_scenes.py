@@ -147,3 +147,9 @@ def test_the_mirror_image_is_true_of_itself(sim_frame):
     right = {e.text: e.object_id for e in expressions(flipped, np.random.default_rng(0))}
     swapped = [text for text in left if "left" in text and text in right]
     assert swapped and all(left[text] != right[text] for text in swapped)
+
+
+def test_an_unknown_kind_is_named(tmp_path):
+    with pytest.raises(InputError, match="no scenes of kind 'tame'; choose plain, wild, studio"):
+        render_scenes(tmp_path / "scenes", [0], kind="tame")
+    assert not (tmp_path / "scenes").exists()

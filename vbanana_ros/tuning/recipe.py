@@ -62,6 +62,8 @@ class Recipe:
         for name, known in (("target", TARGETS), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in known:
                 raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
+        if not 0 <= self.blank <= 1:
+            raise InputError(f"blank {self.blank} is no share of the pictures; give 0 to 1")
 
     def in_bf16(self, device: torch.device) -> bool:
         """Whether activations are in bfloat16 on this device."""

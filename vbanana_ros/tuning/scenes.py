@@ -41,8 +41,11 @@ def render_scenes(folder: Path, seeds: Iterable[int], views: int = 4, size: tupl
                   workers: int = 1, kind: str = "plain") -> None:
     """Draw the views of these scenes that the folder lacks; size is (height, width), pixels.
 
-    kind: plain, wild (those of `sim.wild`, developed as photographs are), or studio (those of `sim.studio`).
+    kind: plain, wild (those of `sim.wild`, developed as photographs are), or studio (those of `sim.studio`);
+    raises InputError for any other.
     """
+    if kind not in MAKERS:
+        raise InputError(f"there are no scenes of kind {kind!r}; choose {', '.join(MAKERS)}")
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in seeds if not all(scene_path(folder, s, view).exists() for view in range(views))]
     if not missing:
