@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vbanana_ros.errors import InputError
+from vbanana_ros.generators.grid import pixels
 from vbanana_ros.tuning.batches import Batches, depth_of, fit_image, fit_map, timesteps
 
 TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1}
@@ -62,6 +63,19 @@ def test_maps_are_never_blended_and_images_are():
     assert set(fit_map(half, (3, 3)).unique().tolist()) == {0.0, 1.0}
     image = fit_image(np.repeat(half[..., None], 3, 2), (4, 1))
     assert torch.equal(image, torch.zeros(3, 4, 1))
+
+
+def test_training_sees_images_and_answers_where_use_does():
+    """At a size that is no whole share of the record's, as of scenes of 320x240 at 288x224."""
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    seen, used = fit_image(rgb.astype(np.float32) / 255, (21, 27))[None], pixels(rgb, 21, 27, "cpu", torch.float32)
+    assert (seen - used).abs().max() < 1.01 / 127.5  # in use the pixels are whole numbers
+    grown = fit_image(rgb.astype(np.float32) / 255, (48, 48))
+    assert grown.shape == (3, 48, 48) and grown.min() >= -1 and grown.max() <= 1
+
+    columns = np.tile(np.arange(32, dtype=np.float32), (24, 1))
+    middles = (np.arange(27) + 0.5) * 32 / 27 - 0.5
+    assert np.abs(fit_map(columns, (21, 27))[0].numpy() - middles).max() <= 0.5
 
 
 def test_timesteps_are_between_clean_and_noise():

@@ -40,10 +40,14 @@ def check_image(image: np.ndarray) -> None:
 def pixels(image: np.ndarray, height: int, width: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """uint8 RGB [H, W, 3], or a batch of them -> [B, 3, height, width] in -1..1, resized."""
     images = image if image.ndim == 4 else image[None]
-    shrinks = height * width < images.shape[1] * images.shape[2]
-    kind = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    small = np.stack([cv2.resize(one, (width, height), interpolation=kind) for one in images])
+    small = np.stack([resized(one, height, width) for one in images])
     return torch.from_numpy(small).to(device).permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An image [H, W, 3] at another size: as it is seen in training and in use alike."""
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def paint_rows(paint: Callable[[Any, Any], torch.Tensor], image: Any, prompts: Any, most: int) -> np.ndarray:

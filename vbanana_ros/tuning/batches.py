@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.utils.data import Dataset
 
 from vbanana_ros.errors import InputError
+from vbanana_ros.generators.grid import resized
+from vbanana_ros.results import resize_nearest
 from vbanana_ros.tasks import TASKS, Task
 from vbanana_ros.tuning.augment import augment, crop
 from vbanana_ros.tuning.examples import Example, make_example
@@ -123,17 +124,14 @@ class Batches(Dataset):
 
 def fit_image(rgb: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
     """float32 [H, W, 3] in 0..1 -> [3, h, w] in -1..1."""
-    return 2 * _fit(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), size, "area") - 1
+    return 2 * torch.from_numpy(resized(rgb, *size).clip(0, 1)).permute(2, 0, 1) - 1
 
 
 def fit_map(array: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """[H, W] or [H, W, C] -> float32 [C, h, w]. Ground truth is never blended: nearest neighbour."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).float()
-    return _fit(tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None], size, "nearest")
-
-
-def _fit(image: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
-    return image if image.shape[1:] == size else F.interpolate(image[None], size, mode=mode)[0]
+    """[H, W] or [H, W, C] -> float32 [C, h, w]. Ground truth is never blended: nearest neighbour, where the pixels'
+    middles are, as answers are brought back to the frame."""
+    tensor = torch.from_numpy(np.ascontiguousarray(resize_nearest(array, *size), np.float32))
+    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor[None]
 
 
 def depth_of(example: Example) -> np.ndarray:
