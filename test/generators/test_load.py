@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 from diffusers.utils import logging as diffusers_logging
+from safetensors.torch import load_file, save_file
 
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators import load
@@ -126,6 +127,13 @@ def test_weights_of_another_shape(folder):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_weights_of_an_earlier_nano(folder):
+    weights = {name: tensor for name, tensor in load_file(folder / WEIGHTS).items() if name != "edges.nearness"}
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    edit(folder, sha256=...)
+    assert "lacks the weights 'edges.nearness': nano of an earlier version; tune it anew" in said(folder)
+
+
 def test_a_gpu_that_is_not_there(folder):
     for device in ("cuda", "cuda:1"):
         text = said(folder, device)

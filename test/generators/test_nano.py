@@ -13,7 +13,7 @@ from PIL import Image
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano import CACHED, NanoPipeline
-from vbanana_ros.generators.nano_unet import NEAR, OWN_COLORS
+from vbanana_ros.generators.nano_unet import BLOCK, NEAR, OWN_COLORS, REACH, NanoUNet, _Edges
 from vbanana_ros.generators.speed import Speed
 
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -116,6 +116,40 @@ def test_a_phase_paints_every_second_pixel_of_the_whole(nano):
             part = unet.decode(image.features, prompts, (row, column))
             assert torch.allclose(part.rgb, whole.rgb[..., row::2, column::2], atol=1e-5)
             assert torch.allclose(part.choice, whole.choice[..., row::2, column::2], atol=1e-4)
+
+
+def test_edges_are_a_bilateral_filter_over_the_windows_of_blocks():
+    rng = torch.Generator().manual_seed(0)
+    values, looks = torch.randn(2, 5, 8, 12, generator=rng), torch.randn(2, 3, 8, 12, generator=rng)
+    with torch.no_grad():
+        drawn = _Edges()(values, looks)
+    for n, y, x in ((0, 0, 0), (0, 7, 11), (1, 3, 4), (1, 5, 9)):
+        top, left = y - y % BLOCK - REACH, x - x % BLOCK - REACH
+        around = [(r, c) for r in range(top, top + BLOCK + 2 * REACH) for c in range(left, left + BLOCK + 2 * REACH)]
+        inside = [(min(max(r, 0), 7), min(max(c, 0), 11)) for r, c in around]  # at the rim, its last pixels
+        far = torch.tensor([(r - y)**2 + (c - x)**2 for r, c in around]) / (2 * REACH**2)
+        unlike = torch.stack([(looks[n, :, r, c] - looks[n, :, y, x]).square().sum() for r, c in inside])
+        expected = (-far - unlike).softmax(0) @ torch.stack([values[n, :, r, c] for r, c in inside])
+        assert torch.allclose(drawn[n, :, y, x], expected, atol=1e-5)
+
+
+def test_a_new_painter_draws_the_edges_that_it_sees_in_the_image():
+    """What was painted with a ramp across an edge of the image has a step there, on the very pixel."""
+    unet = NanoUNet(channels=(32, 32), patch=2).eval()
+    image = torch.ones(1, 3, 16, 32)
+    image[..., 15:] = -1
+    ramp = torch.linspace(0, 1, 32).expand(1, 1, 16, 32)
+    with torch.no_grad():
+        drawn = unet._draw(ramp, unet.conv_in_looks(image), whole=True)[0, 0, 8]
+    assert drawn[:15].max() < 0.5 < drawn[15:].min()
+    assert drawn[15] - drawn[14] > 5 * (ramp[0, 0, 0, 15] - ramp[0, 0, 0, 14])
+
+
+def test_pictures_from_text_have_no_edges_to_follow(nano):
+    sample, time = torch.zeros(1, 3, 32, 48), torch.ones(1)
+    with torch.no_grad():
+        assert nano.pipeline.unet.encode(None, sample, time).looks is None
+        assert nano.pipeline.unet.encode(sample, sample, time).looks.shape == (1, 8, 32, 48)
 
 
 def test_it_is_a_diffusers_pipeline(nano_folder, tmp_path):

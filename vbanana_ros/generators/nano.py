@@ -14,7 +14,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
-from vbanana_ros.errors import InputError
+from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators.assemble import silence
 from vbanana_ros.generators.base import Capabilities
 from vbanana_ros.generators.grid import check_image, paint_rows, painted_size, pixels
@@ -140,12 +140,16 @@ class NanoGenerator:
     def load(cls, folder: Path, profile: Profile, weights: str, device: str, speed: Speed = AUTO) -> NanoGenerator:
         """From a model directory; fp32 on the CPU, as stored (fp16) on a GPU.
 
-        Of speed it takes dtype and max_area; raises ModelError where anything else is asked for.
+        Of speed it takes dtype and max_area; raises ModelError where more is asked for or weights are missing.
         """
         speed.refuse(profile.family, "compile", "quantize", "attention", "offload", "max_sequence_length")
         stored = torch.float32 if device == "cpu" else torch.float16
         with silence(diffusers_logging):
             pipeline = NanoPipeline.from_pretrained(folder, local_files_only=True)
+            # What the files lack diffusers leaves on no device.
+            if missing := [name for name, weight in pipeline.unet.named_parameters() if weight.is_meta]:
+                raise ModelError(f"{str(folder)!r} lacks the weights {missing[0]!r}: nano of an earlier version; "
+                                 "tune it anew with this one")
             pipeline.to(device=device, dtype=stored if speed.dtype == "auto" else speed.torch_dtype(device))
         for module in (pipeline.unet, pipeline.text_encoder):
             module.eval().requires_grad_(False)

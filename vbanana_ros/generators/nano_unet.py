@@ -14,6 +14,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.controlnets.controlnet import zero_module
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.resnet import ResnetBlock2D
@@ -26,23 +27,30 @@ from vbanana_ros.generators.nano_text import PromptTokens
 # to the colour that it does name are left alone.
 OWN_COLORS = torch.tensor([*itertools.product((-1.0, 0.0, 1.0), repeat=3)])
 NEAR = 0.6
+# Edges are drawn on every second pixel of both sides: blocks of so many, among their neighbours so far on each side.
+BLOCK, REACH = 4, 3
 
 
 @dataclass
 class Features:
-    """What was found in the images: one tensor [B, C, h, w] a level, finest first, and the time embedding [B, T]."""
+    """What was found in the images: one tensor [B, C, h, w] a level, finest first, and the time embedding [B, T].
+
+    looks: [B, C, H, W], what each pixel of the images looks like; None without images.
+    """
 
     levels: list[torch.Tensor]
+    looks: torch.Tensor | None
     temb: torch.Tensor
 
     def select(self, index: torch.Tensor) -> Features:
         """The rows of these images, one a prompt."""
-        return Features([level[index] for level in self.levels], self.temb[index])
+        looks = None if self.looks is None else self.looks[index]
+        return Features([level[index] for level in self.levels], looks, self.temb[index])
 
     def __add__(self, other: Features) -> Features:
-        """These images and then those."""
+        """These images and then those; none of text alone."""
         levels = [torch.cat(pair) for pair in zip(self.levels, other.levels, strict=True)]
-        return Features(levels, torch.cat([self.temb, other.temb]))
+        return Features(levels, torch.cat([self.looks, other.looks]), torch.cat([self.temb, other.temb]))
 
 
 @dataclass
@@ -68,7 +76,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, channels: tuple[int, ...] = (64, 128, 192, 256), text_dim: int = 128, patch: int = 4,
-                 key_dim: int = 16, sharpness: float = 8.0) -> None:
+                 key_dim: int = 16, look_dim: int = 8, sharpness: float = 8.0) -> None:
         super().__init__()
         self.gradient_checkpointing = False
         temb = 4 * channels[0]
@@ -76,6 +84,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         self.time_embedding = TimestepEmbedding(channels[0], temb)
         # Image, sample, and where in the picture a patch is (a flat wall looks the same everywhere).
         self.conv_in = nn.Conv2d(2 * 3 * patch**2 + 3, channels[0], 3, padding=1)
+        self.conv_in_looks = nn.Conv2d(3, look_dim, 3, padding=1)
         self.down = nn.ModuleList(_Down(channels, i, temb) for i in range(len(channels)))
         self.back = nn.ModuleList(_Back(channels, i, temb) for i in reversed(range(len(channels) - 1)))
         self.instruction = TimestepEmbedding(text_dim, temb)
@@ -84,6 +93,9 @@ class NanoUNet(ModelMixin, ConfigMixin):
         self.norm_out = nn.GroupNorm(32, channels[0])
         self.to_paint = nn.Conv2d(channels[0], 3 * patch**2, 3, padding=1)
         self.to_query = nn.Conv2d(channels[0], key_dim * patch**2, 1)
+        self.to_looks = nn.Conv2d(channels[0], look_dim * patch**2, 1)
+        self.edges = _Edges()
+        self._begin_with_rgb()
         self.to_tint = nn.Conv2d(key_dim, 3, 1)
         self.to_key = nn.Linear(2 * text_dim, key_dim)
         self.free_key = nn.Parameter(torch.randn(key_dim) * 0.1)
@@ -101,7 +113,15 @@ class NanoUNet(ModelMixin, ConfigMixin):
     @property
     def encoder(self) -> tuple[nn.Module, ...]:
         """What `encode` runs."""
-        return self.time_embedding, self.conv_in, self.down, self.back
+        return self.time_embedding, self.conv_in, self.conv_in_looks, self.down, self.back
+
+    @torch.no_grad()
+    def _begin_with_rgb(self) -> None:
+        """Pixels look alike that are of a colour, to begin with: a tenth of the range apart, half as much."""
+        zero_module(self.to_looks)
+        self.conv_in_looks.weight.mul_(0.1)
+        self.conv_in_looks.weight[:3] = 0
+        self.conv_in_looks.weight[range(3), range(3), 1, 1] = 5.0
 
     def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor) -> Features:
         """The way down and back.
@@ -111,6 +131,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         b, _, height, width = sample.shape
         patch = self.config.patch
         known = sample.new_full((b, 1, height // patch, width // patch), 0.0 if image is None else 1.0)
+        looks = None if image is None else self.conv_in_looks(image)
         if image is None:
             image = torch.zeros_like(sample)
         y = torch.linspace(-1, 1, height // patch, device=sample.device, dtype=sample.dtype)
@@ -125,7 +146,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
             levels.append(hidden)
         for back, i in zip(self.back, reversed(range(len(levels) - 1)), strict=True):
             levels[i] = self._run(back, levels[i + 1], levels[i], temb)
-        return Features(levels, temb)
+        return Features(levels, looks, temb)
 
     def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int] | None = None) -> Painting:
         """The way up with the text, one row a prompt.
@@ -140,7 +161,20 @@ class NanoUNet(ModelMixin, ConfigMixin):
         hidden = F.silu(self.norm_out(hidden))
         query = self._pixels(self.to_query, hidden, phase)
         paint = self._pixels(self.to_paint, hidden, phase) + self.to_tint(F.silu(query))
+        if features.looks is not None:
+            looks = features.looks if phase is None else features.looks[..., phase[0]::2, phase[1]::2]
+            looks = looks + self._pixels(self.to_looks, hidden, phase)
+            drawn = self._run(self._draw, torch.cat([query, paint], 1), looks, phase is None)
+            query, paint = drawn.split([query.shape[1], 3], 1)
         return self._mix(paint, query, prompts)
+
+    def _draw(self, blurred: torch.Tensor, looks: torch.Tensor, whole: bool) -> torch.Tensor:
+        """Sharpen edges of [N, C, H, W]; whole: all pixels are there, and each quarter of them is drawn by itself."""
+        if not whole:
+            return self.edges(blurred, looks)
+        quarters = (F.pixel_unshuffle(pixels, 2).unflatten(1, (-1, 4)).transpose(1, 2) for pixels in (blurred, looks))
+        drawn = self.edges(*(pixels.flatten(0, 1) for pixels in quarters)).unflatten(0, (-1, 4))
+        return F.pixel_shuffle(drawn.transpose(1, 2).flatten(1, 2), 2)
 
     def _run(self, block: nn.Module, *inputs) -> torch.Tensor:
         """A block, whose inner activations are kept for the way back or computed again."""
@@ -254,6 +288,54 @@ class _Up(nn.Module):
                 prompts: PromptTokens) -> torch.Tensor:
         hidden = self.block(self.join(torch.cat([hidden, level], 1)), temb)
         return self.grow(self.narrow(_on_tokens(self.attention, hidden, prompts)))
+
+
+class _Edges(nn.Module):
+    """Each pixel becomes an average of those about it that look like it: a bilateral filter that learns what does.
+
+    Convolutions blur what lies on both sides of an edge and need long training not to; here the image itself tells
+    where the edge is (C. Tomasi and R. Manduchi, "Bilateral filtering for gray and color images", ICCV 1998).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = BLOCK + 2 * REACH
+        block, window = torch.arange(BLOCK) + REACH, torch.arange(self.size)
+        apart = block[:, None] - window + self.size - 1 - REACH  # of rows, or columns: >= 0
+        side = 2 * (self.size - 1 - REACH) + 1
+        middle = torch.arange(side) - side // 2
+        square = middle[:, None]**2 + middle**2
+        self.nearness = nn.Parameter(-square.flatten() / (2 * REACH**2))
+        place = apart[:, None, :, None] * side + apart[None, :, None, :]
+        self.register_buffer("place", place.reshape(BLOCK**2, self.size**2), persistent=False)
+
+    def forward(self, blurred: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
+        """[N, C, h, w] and what its pixels look like, [N, D, h, w] -> [N, C, h, w]."""
+        # One by one they stay in a CPU's cache: half the time.
+        once = 1 if blurred.device.type == "cpu" else len(blurred)
+        return torch.cat([self._average(*part) for part in zip(blurred.split(once), looks.split(once), strict=True)])
+
+    def _average(self, blurred: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
+        n, c, h, w = blurred.shape
+        rows, cols = h // BLOCK, w // BLOCK
+        values, keys = self._windows(blurred), self._windows(looks).float()
+        queries = looks.float().reshape(n, -1, rows, BLOCK, cols, BLOCK).permute(0, 2, 4, 3, 5, 1)
+        queries = queries.reshape(n * rows * cols, BLOCK**2, -1)
+        with torch.autocast(blurred.device.type, enabled=False):
+            # -|q - k|^2, less |q|^2, which is the same for all of a query's keys.
+            queries = torch.cat([2 * queries, torch.ones_like(queries[..., :1])], 2)
+            keys = torch.cat([keys, -keys.square().sum(2, keepdim=True)], 2)
+            alike = torch.baddbmm(self.nearness.float()[self.place], queries, keys.transpose(1, 2))
+            weights = alike.softmax(2)
+        drawn = weights.to(values.dtype) @ values
+        drawn = drawn.reshape(n, rows, cols, BLOCK, BLOCK, c).permute(0, 5, 1, 3, 2, 4)
+        return drawn.reshape(n, c, h, w)
+
+    def _windows(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[N, C, h, w] -> [N * blocks, size * size, C]: each block and what is about it, at the rim its last pixels."""
+        padded = F.pad(pixels, (REACH,) * 4, mode="replicate").permute(0, 2, 3, 1).contiguous()
+        windows = padded.unfold(1, self.size, BLOCK).unfold(2, self.size, BLOCK)
+        return windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, self.size**2, pixels.shape[1])
 
 
 class _CrossAttention(nn.Module):
