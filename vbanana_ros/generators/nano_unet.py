@@ -117,7 +117,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def _begin_with_rgb(self) -> None:
-        """Pixels look alike that are of a colour, to begin with: a tenth of the range apart, half as much."""
+        """Pixels look alike that are of a colour, to begin with: at a tenth of the range apart 1 / e as much."""
         zero_module(self.to_looks)
         self.conv_in_looks.weight.mul_(0.1)
         self.conv_in_looks.weight[:3] = 0
