@@ -71,6 +71,18 @@ def test_results_are_the_truth_on_the_frames_grid(perceived):
         assert np.allclose(found, expected.repeat(2, 0).repeat(2, 1), rtol=1e-3, atol=1e-3), request.task
 
 
+def test_answers_end_where_things_end_in_the_frame(generator):
+    """Three frame pixels to a painted one; the wall ends after a third of the middle ones, the mug begins there."""
+    rgb = np.zeros((3 * H, 3 * W, 3), np.uint8)
+    rgb[3 * H // 2:, 3 * W // 2 + 1:] = 255
+    rgb[:3 * H // 2] = 128
+    request = truths()[2][0]
+    labels = Perception(generator, [request])(Frame(rgb)).result("semantic").labels
+    expected = np.full(labels.shape, UNLABELED_8)
+    expected[:3 * H // 2], expected[3 * H // 2:, :3 * W // 2 + 1] = 0, 1
+    np.testing.assert_array_equal(labels, expected)
+
+
 def test_instances_of_several_classes_become_one(perceived):
     merged = perceived.result("instance")
     assert [(d.id, d.name) for d in merged.detections] == [(0, "mug"), (1, "box")]

@@ -1,4 +1,4 @@
-"""Results on other grids: nearest neighbour at pixel centres, boxes and areas scaled."""
+"""Results on other grids: nearest neighbour at pixel centres, or from given places; boxes and areas measured anew."""
 
 from __future__ import annotations
 
@@ -66,6 +66,34 @@ def test_instances_scale_boxes_and_areas():
     detection, = result.detections
     assert detection == Detection(0, "mug", 0.5, (6.0, 2.0, 9.0, 4.0), 36, (1, 2, 3))
     assert np.count_nonzero(result.labels == 0) == 36 and result.labels.dtype == np.uint16
+
+
+PLACES = np.array([[5, 5, 0], [4, 1, 1]], np.int32)  # of a grid of 2 x 3
+
+
+@pytest.mark.parametrize("tensor", [np.asarray, torch.from_numpy])
+def test_places_say_which_pixel_each_one_takes_over(tensor):
+    depth, sure = tensor(np.float32([[1, 2, 3], [4, 5, 6]])), tensor(np.float32([[0, 0.2, 0.4], [0.6, 0.8, 1]]))
+    result = DepthMap(depth, sure).resize(2, 3, PLACES)
+    np.testing.assert_array_equal(result.depth, [[6, 6, 1], [5, 2, 2]])
+    np.testing.assert_array_equal(result.confidence, np.float32([[1, 1, 0], [0.8, 0.2, 0.2]]))
+    normals = tensor(np.arange(18, dtype=np.float32).reshape(2, 3, 3))
+    np.testing.assert_array_equal(NormalMap(normals, sure).resize(2, 3, PLACES).normals[1, 0], [12, 13, 14])
+    labels = LabelMap(tensor(np.uint8([[0, 1, 2], [3, 4, 5]])), (), (), sure).resize(2, 3, PLACES).labels
+    np.testing.assert_array_equal(labels, [[5, 5, 0], [4, 1, 1]])
+
+
+@pytest.mark.parametrize("tensor", [np.asarray, torch.from_numpy])
+def test_an_instance_of_which_nothing_is_left_is_dropped(tensor):
+    """Of three the middle one goes; boxes and areas are those of the new masks."""
+    labels = tensor(np.array([[0, 1, 2], [2, 0, UNLABELED_16]], np.uint16 if tensor is np.asarray else np.int32))
+    things = tuple(Detection(i, "mug", 0.5, (0.0, 0.0, 9.0, 9.0), 9, (i, i, i)) for i in range(3))
+    places = np.array([[2, 2, 0], [5, 2, 4]])
+    result = Instances(labels, things, tensor(np.ones((2, 3), np.float32))).resize(2, 3, places)
+    np.testing.assert_array_equal(result.labels, [[1, 1, 0], [UNLABELED_16, 1, 0]])
+    assert result.labels.dtype == labels.dtype and isinstance(result.labels, type(labels))
+    assert result.detections == (Detection(0, "mug", 0.5, (2.0, 0.0, 1.0, 2.0), 2, (0, 0, 0)),
+                                 Detection(1, "mug", 0.5, (0.0, 0.0, 2.0, 2.0), 3, (2, 2, 2)))
 
 
 @pytest.mark.parametrize("size", [(2, 3), (8, 12)])

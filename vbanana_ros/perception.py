@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.generators.base import Generator
-from vbanana_ros.results import Instances, Result
+from vbanana_ros.places import places_alike
+from vbanana_ros.results import Instances, Picture, Result
 from vbanana_ros.tasks import TASKS, Request, Task, dialect
 from vbanana_ros.tasks.instance import merge
 from vbanana_ros.votes import ballots, elect
@@ -202,20 +204,26 @@ class Perception:
         for i, frame in enumerate(frames):
             start = time.perf_counter()
             pictures = iter([(prompt, painted[i, j]) for j, prompt in enumerate(asked.prompts)])
+            # Once a frame, for the tasks are painted on one grid.
+            places = cache(partial(places_alike, frame.rgb))
             with _one_thread():
-                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame.rgb.shape[:2])
+                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame.rgb.shape[:2], places)
                                 for own in asked.ballots)
             yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
                             self.generator.name, self.generator.weights, self.seed, self.steps)
 
     def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray]],
-                shape: tuple[int, int]) -> Answer:
-        """One request's answer from the prompts and pictures of all its ballots, on a grid of (height, width)."""
+                shape: tuple[int, int], places: Callable[[int, int], np.ndarray | None]) -> Answer:
+        """One request's answer from the prompts and pictures of all its ballots, on a grid of (height, width).
+
+        places: of a painted (height, width), where each pixel of that grid takes its answer from.
+        """
         task = self.tasks[asked[0].task]
         results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
         result = elect(results) if len(results) > 1 else results[0]
         prompt, picture = pictures[0]
-        return Answer(asked[0], prompt, result.resize(*shape), picture, task, len(asked))
+        found = None if isinstance(result, Picture) else places(*picture.shape[:2])
+        return Answer(asked[0], prompt, result.resize(*shape, found), picture, task, len(asked))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a decoded answer is: dense arrays on one pixel grid, each with its honest invalidity.
 
 Arrays are numpy on the CPU or torch tensors on any device, as the decoder was given; every result
-can be brought to another grid by nearest neighbour, the only resampling that invents no value.
+can be brought to another grid, where each pixel takes over one of its own: no value is invented.
 """
 
 from __future__ import annotations
@@ -35,6 +35,17 @@ def resize_nearest(array: Array, height: int, width: int) -> Array:
     return array.take(rows, axis=0).take(cols, axis=1)
 
 
+def resample(array: Array, height: int, width: int, places: np.ndarray | None = None) -> Array:
+    """Resample [h, w, ...] to [height, width, ...], each pixel taking over one of the old; dtype kept.
+
+    places: int [height, width], row * w + column of that one, see `places.py`; None for the nearest.
+    """
+    if places is None:
+        return resize_nearest(array, height, width)
+    flat = array.reshape(-1, *array.shape[2:])
+    return flat[torch.as_tensor(places, device=array.device)] if isinstance(array, torch.Tensor) else flat[places]
+
+
 @dataclass(frozen=True)
 class DepthMap:
     """Distance from the camera plane (planar z, REP 118): metric, or relative.
@@ -50,10 +61,10 @@ class DepthMap:
     metric: bool = True
     inverse: bool = False
 
-    def resize(self, height: int, width: int) -> DepthMap:
-        """The same result on another grid, by nearest neighbour."""
-        return replace(self, depth=resize_nearest(self.depth, height, width),
-                       confidence=resize_nearest(self.confidence, height, width))
+    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> DepthMap:
+        """The same result on another grid, see `resample`."""
+        return replace(self, depth=resample(self.depth, height, width, places),
+                       confidence=resample(self.confidence, height, width, places))
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,10 @@ class NormalMap:
     normals: Array
     confidence: Array
 
-    def resize(self, height: int, width: int) -> NormalMap:
-        """The same result on another grid, by nearest neighbour."""
-        return replace(self, normals=resize_nearest(self.normals, height, width),
-                       confidence=resize_nearest(self.confidence, height, width))
+    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> NormalMap:
+        """The same result on another grid, see `resample`."""
+        return replace(self, normals=resample(self.normals, height, width, places),
+                       confidence=resample(self.confidence, height, width, places))
 
 
 @dataclass(frozen=True)
@@ -88,10 +99,10 @@ class LabelMap:
     colors: tuple[tuple[int, int, int], ...]
     confidence: Array
 
-    def resize(self, height: int, width: int) -> LabelMap:
-        """The same result on another grid, by nearest neighbour."""
-        return replace(self, labels=resize_nearest(self.labels, height, width),
-                       confidence=resize_nearest(self.confidence, height, width))
+    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> LabelMap:
+        """The same result on another grid, see `resample`."""
+        return replace(self, labels=resample(self.labels, height, width, places),
+                       confidence=resample(self.confidence, height, width, places))
 
 
 @dataclass(frozen=True)
@@ -126,17 +137,22 @@ class Instances:
     detections: tuple[Detection, ...]
     confidence: Array
 
-    def resize(self, height: int, width: int) -> Instances:
-        """The same result on another grid; boxes and areas are scaled with it."""
-        h, w = self.labels.shape[:2]
-        sy, sx = height / h, width / w
-        detections = tuple(
-            replace(d, box=(d.box[0] * sx, d.box[1] * sy, d.box[2] * sx, d.box[3] * sy),
-                    area=round(d.area * sx * sy))
-            for d in self.detections
-        )
-        return Instances(resize_nearest(self.labels, height, width), detections,
-                         resize_nearest(self.confidence, height, width))
+    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> Instances:
+        """The same result on another grid, see `resample`; instances of which nothing is left are dropped."""
+        labels = resample(self.labels, height, width, places)
+        ids = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else labels
+        kept = []
+        for detection in self.detections:
+            mask = ids == detection.id
+            if area := int(np.count_nonzero(mask)):
+                box = tuple(float(side) for side in cv2.boundingRect(mask.view(np.uint8)))
+                kept.append(replace(detection, box=box, area=area))
+        if len(kept) < len(self.detections):
+            new = np.full(UNLABELED_16 + 1, UNLABELED_16, ids.dtype)
+            new[[d.id for d in kept]] = np.arange(len(kept))
+            labels = torch.as_tensor(new[ids], device=labels.device) if isinstance(labels, torch.Tensor) else new[ids]
+        detections = tuple(replace(d, id=i) for i, d in enumerate(kept))
+        return Instances(labels, detections, resample(self.confidence, height, width, places))
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,7 @@ class Picture:
 
     rgb: Array
 
-    def resize(self, height: int, width: int) -> Picture:
+    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> Picture:
         """The same picture on another grid; a picture has no code to protect, so this one blends (on the CPU)."""
         rgb = self.rgb.detach().cpu().numpy() if isinstance(self.rgb, torch.Tensor) else self.rgb
         shrinks = height * width < rgb.shape[0] * rgb.shape[1]
