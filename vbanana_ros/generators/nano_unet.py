@@ -29,6 +29,8 @@ OWN_COLORS = torch.tensor([*itertools.product((-1.0, 0.0, 1.0), repeat=3)])
 NEAR = 0.6
 # Edges are drawn on every second pixel of both sides: blocks of so many, among their neighbours so far on each side.
 BLOCK, REACH = 4, 3
+# Rows of blocks at a time, on a CPU.
+BAND = 4
 
 
 @dataclass
@@ -311,31 +313,34 @@ class _Edges(nn.Module):
 
     def forward(self, blurred: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
         """[N, C, h, w] and what its pixels look like, [N, D, h, w] -> [N, C, h, w]."""
-        # One by one they stay in a CPU's cache: half the time.
-        once = 1 if blurred.device.type == "cpu" else len(blurred)
-        return torch.cat([self._average(*part) for part in zip(blurred.split(once), looks.split(once), strict=True)])
-
-    def _average(self, blurred: torch.Tensor, looks: torch.Tensor) -> torch.Tensor:
         n, c, h, w = blurred.shape
-        rows, cols = h // BLOCK, w // BLOCK
-        values, keys = self._windows(blurred), self._windows(looks).float()
-        queries = looks.float().reshape(n, -1, rows, BLOCK, cols, BLOCK).permute(0, 2, 4, 3, 5, 1)
-        queries = queries.reshape(n * rows * cols, BLOCK**2, -1)
-        with torch.autocast(blurred.device.type, enabled=False):
-            # -|q - k|^2, less |q|^2, which is the same for all of a query's keys.
-            queries = torch.cat([2 * queries, torch.ones_like(queries[..., :1])], 2)
-            keys = torch.cat([keys, -keys.square().sum(2, keepdim=True)], 2)
+        looks = looks.float()
+        # -|q - k|^2, less |q|^2, which is the same for all of a query's keys.
+        queries = torch.cat([2 * looks, torch.ones_like(looks[:, :1])], 1)
+        keys = torch.cat([looks, -looks.square().sum(1, keepdim=True)], 1)
+        queries = queries.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).permute(0, 2, 4, 3, 5, 1)
+        parts = queries, self._windows(keys), self._windows(blurred)
+        if blurred.device.type == "cpu":  # a few rows of blocks stay in its cache: half the time
+            bands = (band for image in zip(*parts, strict=True)
+                     for band in zip(*(part.split(BAND) for part in image), strict=True))
+            drawn = torch.cat([self._average(*band) for band in bands])
+        else:
+            drawn = self._average(*parts)
+        drawn = drawn.reshape(n, h // BLOCK, w // BLOCK, BLOCK, BLOCK, c)
+        return drawn.permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
+
+    def _average(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Of blocks of pixels, [..., BLOCK, BLOCK, D], and their windows -> [blocks, BLOCK * BLOCK, C]."""
+        queries, keys, values = (part.flatten(-3, -2).flatten(0, -3) for part in (queries, keys, values))
+        with torch.autocast(values.device.type, enabled=False):
             alike = torch.baddbmm(self.nearness.float()[self.place], queries, keys.transpose(1, 2))
             weights = alike.softmax(2)
-        drawn = weights.to(values.dtype) @ values
-        drawn = drawn.reshape(n, rows, cols, BLOCK, BLOCK, c).permute(0, 5, 1, 3, 2, 4)
-        return drawn.reshape(n, c, h, w)
+        return weights.to(values.dtype) @ values
 
     def _windows(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[N, C, h, w] -> [N * blocks, size * size, C]: each block and what is about it, at the rim its last pixels."""
+        """[N, C, h, w] -> [N, rows, columns, size, size, C]: blocks and what is about them, at the rim its last pixels."""
         padded = F.pad(pixels, (REACH,) * 4, mode="replicate").permute(0, 2, 3, 1).contiguous()
-        windows = padded.unfold(1, self.size, BLOCK).unfold(2, self.size, BLOCK)
-        return windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, self.size**2, pixels.shape[1])
+        return padded.unfold(1, self.size, BLOCK).unfold(2, self.size, BLOCK).permute(0, 1, 2, 4, 5, 3)
 
 
 class _CrossAttention(nn.Module):
