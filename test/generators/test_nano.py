@@ -31,7 +31,7 @@ def counted(nano, monkeypatch):
         return call
     unet, text = nano.pipeline.unet, nano.pipeline.text_encoder
     monkeypatch.setattr(unet, "encode", counting("encode", unet.encode))
-    monkeypatch.setattr(unet, "decode", counting("decode", unet.decode))
+    monkeypatch.setattr(unet, "paint", counting("paint", unet.paint))
     monkeypatch.setattr(text, "forward", counting("embed", text.forward))
     return calls
 
@@ -41,7 +41,7 @@ def test_the_way_down_runs_once_a_frame(nano, counted):
     image = nano.encode_image(FRAME)
     for _ in range(2):
         nano.generate(image, prompts)
-    assert counted["encode"] == 1 and counted["decode"] == 2
+    assert counted["encode"] == 1 and counted["paint"] == 2
 
 
 def test_prompts_are_embedded_once_and_not_hoarded(nano, counted):
@@ -77,20 +77,33 @@ def test_sizes_of_the_default_profile(nano, monkeypatch, height, width, expected
     assert nano.size(height, width) == expected
 
 
+def one_pixel(unet, query, paint):
+    """The painter's weights, taken away: hidden features that become this query, [key_dim], and this paint, [3]."""
+    for module in (unet.to_query, unet.to_paint, unet.to_tint, unet.to_looks):
+        module.weight.zero_(), module.bias.zero_()
+    unet.to_query.bias.copy_(query.repeat_interleave(unet.config.patch**2))
+    unet.to_paint.bias.copy_(paint.repeat_interleave(unet.config.patch**2))
+
+
 def test_a_colour_of_the_prompt_is_painted_exactly_where_it_is_chosen(nano):
-    """The painter mixes its own paint with the prompt's colours; a sure choice gives the very colour."""
-    unet, prompts = nano.pipeline.unet, nano.encode_prompts(["the cat is <10, 200, 30>. the dog is <1, 2, 3>."])
-    query = torch.zeros(1, unet.config.key_dim, 2, 2)
+    """The painter mixes its own paint with the prompt's colours; a sure choice gives the very colour, all over."""
+    unet = copy.deepcopy(nano.pipeline.unet)
+    prompts = nano.encode_prompts(["the cat is <10, 200, 30>. the dog is <1, 2, 3>.", "the cat. the dog."])
+    image = nano.encode_image(FRAME).select(torch.zeros(2, dtype=torch.long))
     with torch.no_grad():
-        painting = unet._mix(torch.zeros(1, 3, 2, 2), query, prompts)
-        assert torch.allclose(painting.choice.exp().sum(1), torch.ones(1, 2, 2))
-        # Three ways to go: freely, and the two colours; none of the painter's own, as two colours are named.
-        usable = painting.choice[0, :, 0, 0].exp() > 0
-        assert usable.nonzero()[:, 0].tolist() == [0, *(1 + prompts.colored[0].nonzero()[:, 0]).tolist()]
         keys = unet.to_key(torch.cat([prompts.keys, prompts.tokens], -1))[0]
-        sure = 1e6 * (keys[-1] - keys[-2] - unet.free_key)
-        painted = unet._mix(torch.zeros(1, 3, 1, 1), sure.reshape(1, -1, 1, 1), prompts).rgb
-    assert torch.allclose(255 * (painted[0, :, 0, 0] / 2 + 0.5), 255 * prompts.colors[0, -1], atol=1e-3)
+        dog = prompts.colored[0].nonzero()[1, 0]
+        one_pixel(unet, 1e6 * (keys[dog] - keys[dog - 1] - unet.free_key), torch.tensor([0.5, 0.0, -0.5]))
+        painted = unet.paint(image.features, prompts)
+    assert torch.allclose(255 * (painted[0] / 2 + 0.5), 255 * prompts.colors[0, dog][:, None, None], atol=1e-3)
+    assert torch.allclose(painted[1], torch.tensor([0.5, 0.0, -0.5])[:, None, None], atol=1e-6)
+
+
+def test_a_prompt_leaves_open_what_it_names_and_to_paint_freely(nano):
+    """None of the painter's own, as two colours are named."""
+    prompts = nano.encode_prompts(["the cat is <10, 200, 30>. the dog is <1, 2, 3>."])
+    usable = nano.pipeline.unet.usable(prompts)[0]
+    assert usable.nonzero()[:, 0].tolist() == [0, *(1 + prompts.colored[0].nonzero()[:, 0]).tolist()]
 
 
 @pytest.mark.parametrize(("color", "left"), [
@@ -98,24 +111,27 @@ def test_a_colour_of_the_prompt_is_painted_exactly_where_it_is_chosen(nano):
 ])
 def test_one_named_colour_leaves_the_painters_own_that_are_far_from_it(nano, color, left):
     """They are a lattice of three levels; half way along an edge both its ends are too near."""
-    unet = nano.pipeline.unet
     prompts = nano.encode_prompts([f"Each cat is colored differently. Background is <{str(color)[1:-1]}>."])
-    with torch.no_grad():
-        choice = unet._mix(torch.zeros(1, 3, 1, 1), torch.zeros(1, unet.config.key_dim, 1, 1), prompts).choice
-    own = choice[0, -len(OWN_COLORS):, 0, 0].exp() > 0
+    own = nano.pipeline.unet.usable(prompts)[0, -len(OWN_COLORS):]
     assert int(own.sum()) == left
     far = (OWN_COLORS / 2 + 0.5 - torch.tensor(color) / 255).norm(dim=1) > NEAR / 2
     assert torch.equal(own, far)
 
 
-def test_a_phase_paints_every_second_pixel_of_the_whole(nano):
-    unet, prompts, image = nano.pipeline.unet, nano.encode_prompts(["the cat is red."]), nano.encode_image(FRAME)
+def test_training_paints_every_second_pixel_of_the_whole_with_a_softer_choice(nano):
+    """At the same sharpness they are the same, of prompts that leave all, some and no colours open."""
+    unet = copy.deepcopy(nano.pipeline.unet)
+    unet.register_to_config(sharpness=1.0)
+    prompts = nano.encode_prompts(["the cat is red. the dog is <1, 2, 3>.", "Background is black.", "the cat."])
+    image = nano.encode_image(FRAME).select(torch.zeros(3, dtype=torch.long))
     with torch.no_grad():
-        whole = unet.decode(image.features, prompts)
+        whole = unet.paint(image.features, prompts)
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
             part = unet.decode(image.features, prompts, (row, column))
-            assert torch.allclose(part.rgb, whole.rgb[..., row::2, column::2], atol=1e-5)
-            assert torch.allclose(part.choice, whole.choice[..., row::2, column::2], atol=1e-4)
+            assert torch.allclose(part.rgb, whole[..., row::2, column::2], atol=1e-4)
+            assert torch.allclose(part.choice.exp().sum(1), torch.ones(()))
+            open_ = (part.choice > -torch.inf).all((2, 3))
+            assert torch.equal(open_, unet.usable(prompts)) and open_[:, 1:].sum(1).tolist()[2] == 0
 
 
 def test_edges_are_a_bilateral_filter_over_the_windows_of_blocks():
@@ -134,15 +150,15 @@ def test_edges_are_a_bilateral_filter_over_the_windows_of_blocks():
 
 
 def test_a_new_painter_draws_the_edges_that_it_sees_in_the_image():
-    """What was painted with a ramp across an edge of the image has a step there, on the very pixel."""
+    """What was painted with a ramp across an edge of the image has a step there; every second pixel, as it is run."""
     unet = NanoUNet(channels=(32, 32), patch=2).eval()
     image = torch.ones(1, 3, 16, 32)
     image[..., 15:] = -1
-    ramp = torch.linspace(0, 1, 32).expand(1, 1, 16, 32)
+    ramp = torch.linspace(0, 1, 16).expand(1, 1, 8, 16)
     with torch.no_grad():
-        drawn = unet._draw(ramp, unet.conv_in_looks(image), whole=True)[0, 0, 8]
-    assert drawn[:15].max() < 0.5 < drawn[15:].min()
-    assert drawn[15] - drawn[14] > 5 * (ramp[0, 0, 0, 15] - ramp[0, 0, 0, 14])
+        drawn = unet.edges(ramp, unet.conv_in_looks(image)[..., ::2, ::2])[0, 0, 4]
+    assert drawn[:8].max() < 0.5 < drawn[8:].min()
+    assert drawn[8] - drawn[7] > 3 * (ramp[0, 0, 0, 8] - ramp[0, 0, 0, 7])
 
 
 def test_pictures_from_text_have_no_edges_to_follow(nano):
@@ -188,7 +204,7 @@ def test_pictures_from_text_have_a_size_and_guidance_of_their_own(nano, monkeypa
     assert not np.array_equal(nano.pipeline(**asked).images, pictures)
     counted.clear()
     nano.pipeline(**asked, guidance_scale=3.0)
-    assert counted["encode"] == 2 and counted["decode"] == 4  # the way down knows no text
+    assert counted["encode"] == 2 and counted["paint"] == 4  # the way down knows no text
 
 
 def test_no_picture_is_larger_than_allowed(nano_folder):
@@ -204,7 +220,7 @@ def test_guidance_leads_away_from_what_no_text_asks_for(nano):
     noise = torch.randn((3, 32, 48), generator=torch.Generator().manual_seed(5))[None]
     with torch.no_grad():
         features = unet.encode(None, noise, torch.ones(1))
-        told, untold = (unet.decode(features, prompts).rgb for prompts in (tokens, nothing))
+        told, untold = (unet.paint(features, prompts) for prompts in (tokens, nothing))
         for scale in (0.0, 1.0, 1.5):
             seen.append(nano.pipeline.paint(None, tokens, (32, 48), 1, 5, scale))
     for scale, picture in zip((0.0, 1.0, 1.5), seen, strict=True):

@@ -98,7 +98,7 @@ class NanoPipeline(DiffusionPipeline):
               seed: int, guidance: float) -> torch.Tensor:
         """RGB [N, 3, h, w] in 0..1, one row a prompt, each about the image of its row."""
         if images is not None and steps == 1:
-            clean = self.unet.decode(images.features, prompts).rgb
+            clean = self.unet.paint(images.features, prompts)
         else:
             clean = self._denoise(images, prompts, (len(prompts), 3, *size), steps, seed, guidance)
         return (clean / 2 + 0.5).clamp_(0, 1)
@@ -116,9 +116,9 @@ class NanoPipeline(DiffusionPipeline):
             sigma = self.scheduler.sigmas[i]
             time = sigma.to(self.device).expand(shape[0])
             features = self.unet.encode(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype))
-            clean = self.unet.decode(features, prompts).rgb
+            clean = self.unet.paint(features, prompts)
             if nothing is not None:
-                unguided = self.unet.decode(features, nothing).rgb
+                unguided = self.unet.paint(features, nothing)
                 clean = unguided + guidance * (clean - unguided)
             sample = self.scheduler.step((sample - clean) / sigma, timestep, sample, return_dict=False)[0]
         return sample

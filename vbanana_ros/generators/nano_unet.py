@@ -57,10 +57,10 @@ class Features:
 
 @dataclass
 class Painting:
-    """What was painted; H, W are half the image's where every second pixel was.
+    """Every second pixel of both sides, as it is painted in training: h, w are half the image's.
 
-    rgb: [N, 3, H, W], nominally in -1..1, not clamped.
-    choice: [N, 1 + P + K, H, W], log-probabilities: a pixel is painted freely (0), in the colour of phrase p (1 + p),
+    rgb: [N, 3, h, w], nominally in -1..1, not clamped.
+    choice: [N, 1 + P + K, h, w], log-probabilities: a pixel is painted freely (0), in the colour of phrase p (1 + p),
         or in one of the K colours of the painter's own (last), which only a prompt that names ONE colour leaves to it.
     """
 
@@ -150,33 +150,63 @@ class NanoUNet(ModelMixin, ConfigMixin):
             levels[i] = self._run(back, levels[i + 1], levels[i], temb)
         return Features(levels, looks, temb)
 
-    def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int] | None = None) -> Painting:
-        """The way up with the text, one row a prompt.
+    def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int]) -> Painting:
+        """The way up with the text, one row a prompt, for training.
 
-        phase: (row, column), 0 or 1 each: paint every second pixel of both sides, from there. Pixels next to each
+        phase: (row, column), 0 or 1 each: every second pixel of both sides is painted, from there. Pixels next to each
         other teach the same, and training spends its time on them.
         """
+        query, paint = self._quarter(self._rise(features, prompts), features.looks, phase, dips=True)
+        logits, colors = self._logits(query, prompts), self._colors(prompts)
+        choice = logits.masked_fill(~self.usable(prompts)[:, :, None, None], -torch.inf).log_softmax(1)
+        # The blend carries the gradient.
+        return Painting(_blend(paint, choice.exp(), colors), choice)
+
+    def paint(self, features: Features, prompts: PromptTokens) -> torch.Tensor:
+        """The way up with the text, one row a prompt, for use: RGB [N, 3, H, W], nominally in -1..1, not clamped."""
+        hidden = self._rise(features, prompts)
+        # One by one they stay in a CPU's cache, and each looks only at the colours that are left to it.
+        alone = hidden.device.type == "cpu" and not self.training
+        rows = torch.arange(len(hidden)).split(1 if alone else len(hidden))
+        return torch.cat([self._paint(hidden[row], None if features.looks is None else features.looks[row],
+                                      prompts.select(row)) for row in rows])
+
+    def _rise(self, features: Features, prompts: PromptTokens) -> torch.Tensor:
+        """What each patch is to become: [N, C, h, w]."""
         temb = features.temb + self._instruct(prompts)
         hidden = self._run(self.mid, features.levels[-1], temb, prompts)
         for up, level in zip(self.up, reversed(features.levels), strict=True):
             hidden = self._run(up, hidden, level, temb, prompts)
-        hidden = F.silu(self.norm_out(hidden))
+        return F.silu(self.norm_out(hidden))
+
+    def _paint(self, hidden: torch.Tensor, looks: torch.Tensor | None, prompts: PromptTokens) -> torch.Tensor:
+        """All four quarters of the pixels, each by itself, as in training."""
+        usable = self.usable(prompts)
+        left, colors = usable.any(0), self._colors(prompts)
+        # In use a blend of two colours would mean neither.
+        sharpness = 1 if self.training else self.config.sharpness
+        quarters = []
+        for phase in itertools.product((0, 1), repeat=2):
+            query, paint = self._quarter(hidden, looks, phase, dips=bool(left[1:].any()))
+            if query is not None:
+                logits = self._logits(query, prompts, left).masked_fill(~usable[:, left, None, None], -torch.inf)
+                paint = _blend(paint, (sharpness * logits).softmax(1), colors[:, left[1:]])
+            quarters.append(paint.float())
+        return F.pixel_shuffle(torch.stack(quarters, 2).flatten(1, 2), 2)
+
+    def _quarter(self, hidden: torch.Tensor, looks: torch.Tensor | None, phase: tuple[int, int],
+                 dips: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Every second pixel: what chooses its colour, [N, key_dim, h, w], and the paint for none, [N, 3, h, w].
+
+        dips: whether there are colours to be chosen; else there is nothing that chooses them.
+        """
         query = self._pixels(self.to_query, hidden, phase)
         paint = self._pixels(self.to_paint, hidden, phase) + self.to_tint(F.silu(query))
-        if features.looks is not None:
-            looks = features.looks if phase is None else features.looks[..., phase[0]::2, phase[1]::2]
-            looks = looks + self._pixels(self.to_looks, hidden, phase)
-            drawn = self._run(self._draw, torch.cat([query, paint], 1), looks, phase is None)
-            query, paint = drawn.split([query.shape[1], 3], 1)
-        return self._mix(paint, query, prompts)
-
-    def _draw(self, blurred: torch.Tensor, looks: torch.Tensor, whole: bool) -> torch.Tensor:
-        """Sharpen edges of [N, C, H, W]; whole: all pixels are there, and each quarter of them is drawn by itself."""
-        if not whole:
-            return self.edges(blurred, looks)
-        quarters = (F.pixel_unshuffle(pixels, 2).unflatten(1, (-1, 4)).transpose(1, 2) for pixels in (blurred, looks))
-        drawn = self.edges(*(pixels.flatten(0, 1) for pixels in quarters)).unflatten(0, (-1, 4))
-        return F.pixel_shuffle(drawn.transpose(1, 2).flatten(1, 2), 2)
+        blurred = torch.cat([query, paint], 1) if dips else paint
+        if looks is not None:
+            looks = looks[..., phase[0]::2, phase[1]::2] + self._pixels(self.to_looks, hidden, phase)
+            blurred = self._run(self.edges, blurred, looks)
+        return (blurred[:, :-3], blurred[:, -3:]) if dips else (None, blurred)
 
     def _run(self, block: nn.Module, *inputs) -> torch.Tensor:
         """A block, whose inner activations are kept for the way back or computed again."""
@@ -184,14 +214,12 @@ class NanoUNet(ModelMixin, ConfigMixin):
             return self._gradient_checkpointing_func(block, *inputs)
         return block(*inputs)
 
-    def _pixels(self, conv: nn.Conv2d, hidden: torch.Tensor, phase: tuple[int, int] | None) -> torch.Tensor:
-        """Features [N, c, h, w] -> [N, C, H, W], all pixels of each patch or every second one of both sides."""
-        weight, bias, patch = conv.weight, conv.bias, self.config.patch
-        if phase is not None:
-            weight, bias = (p.unflatten(0, (-1, patch, patch))[:, phase[0]::2, phase[1]::2].flatten(0, 2)
-                            for p in (weight, bias))
-            patch //= 2
-        return F.pixel_shuffle(F.conv2d(hidden, weight, bias, padding=conv.padding), patch)
+    def _pixels(self, conv: nn.Conv2d, hidden: torch.Tensor, phase: tuple[int, int]) -> torch.Tensor:
+        """Features [N, c, h, w] -> [N, C, H, W], every second pixel of each patch, of both sides."""
+        patch = self.config.patch
+        weight, bias = (p.unflatten(0, (-1, patch, patch))[:, phase[0]::2, phase[1]::2].flatten(0, 2)
+                        for p in (conv.weight, conv.bias))
+        return F.pixel_shuffle(F.conv2d(hidden, weight, bias, padding=conv.padding), patch // 2)
 
     def _instruct(self, prompts: PromptTokens) -> torch.Tensor:
         """What the prompt asks for, its class-colour pairs left out: [N, T], added to the time embedding."""
@@ -199,27 +227,34 @@ class NanoUNet(ModelMixin, ConfigMixin):
         return self.instruction((prompts.tokens * words).sum(1) / words.sum(1).clamp(min=1))
 
     def forward(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor,
-                prompts: PromptTokens) -> Painting:
-        """The whole way, one image a prompt."""
-        return self.decode(self.encode(image, sample, timestep), prompts)
+                prompts: PromptTokens) -> torch.Tensor:
+        """The whole way, one image a prompt, to RGB [B, 3, H, W]."""
+        return self.paint(self.encode(image, sample, timestep), prompts)
 
-    def _mix(self, paint: torch.Tensor, query: torch.Tensor, prompts: PromptTokens) -> Painting:
-        """Each pixel is painted freely or dipped in a colour, of the prompt's or the painter's own, exactly."""
+    def usable(self, prompts: PromptTokens) -> torch.Tensor:
+        """Which of the ways to paint, in the order of `Painting.choice`, a prompt leaves open: bool [N, 1 + P + K]."""
+        named = prompts.colored & prompts.mask
+        far = torch.cdist(self._colors(prompts)[:, :named.shape[1]], OWN_COLORS.to(named.device)) > NEAR
+        own = (far | ~named[..., None]).all(1) & (named.sum(1, keepdim=True) == 1)
+        return torch.cat([torch.ones_like(named[:, :1]), named, own], 1)
+
+    def _colors(self, prompts: PromptTokens) -> torch.Tensor:
+        """Of each phrase, and then the painter's own: float32 [N, P + K, 3] in -1..1."""
+        colors = 2 * prompts.colors.float() - 1
+        return torch.cat([colors, OWN_COLORS.to(colors.device).expand(len(colors), -1, -1)], 1)
+
+    def _logits(self, query: torch.Tensor, prompts: PromptTokens, left: torch.Tensor | None = None) -> torch.Tensor:
+        """How each pixel likes each way to paint: float32 [N, 1 + P + K, h, w]. left: bool [1 + P + K], these alone."""
         phrases = self.to_key(torch.cat([prompts.keys, prompts.tokens], -1))
         free, own = (key.expand(len(phrases), -1, -1).to(phrases.dtype) for key in (self.free_key[None], self.own_keys))
         keys = torch.cat([free, phrases, own], 1)
-        logits = torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5
-        named = prompts.colored & prompts.mask
-        colors = 2 * prompts.colors.float() - 1
-        palette = OWN_COLORS.to(colors.device)
-        clear = ((torch.cdist(colors, palette.expand(len(colors), -1, -1)) > NEAR) | ~named[..., None]).all(1)
-        usable = torch.cat([torch.ones_like(named[:, :1]), named, clear & (named.sum(1, keepdim=True) == 1)], 1)
-        logits = logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
-        # In training the blend carries the gradient; in use a blend of two colours would mean neither.
-        choice = (logits if self.training else self.config.sharpness * logits).log_softmax(1)
-        free, dip = choice.exp().split([1, choice.shape[1] - 1], 1)
-        dipped = torch.einsum("nphw,npc->nchw", dip, torch.cat([colors, palette.expand(len(colors), -1, -1)], 1))
-        return Painting(free * paint.float() + dipped, choice)
+        keys = keys if left is None else keys[:, left]
+        return (torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5).float()
+
+
+def _blend(paint: torch.Tensor, shares: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
+    """Free paint [N, 3, h, w] and colours [N, P, 3], by their shares [N, 1 + P, h, w]."""
+    return shares[:, :1] * paint.float() + torch.einsum("nphw,npc->nchw", shares[:, 1:], colors)
 
 
 class _Down(nn.Module):
@@ -338,7 +373,7 @@ class _Edges(nn.Module):
         return weights.to(values.dtype) @ values
 
     def _windows(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[N, C, h, w] -> [N, rows, columns, size, size, C]: blocks and what is about them, at the rim its last pixels."""
+        """[N, C, h, w] -> [N, rows, columns, size, size, C]: blocks and what is about them, at the rim its pixels."""
         padded = F.pad(pixels, (REACH,) * 4, mode="replicate").permute(0, 2, 3, 1).contiguous()
         return padded.unfold(1, self.size, BLOCK).unfold(2, self.size, BLOCK).permute(0, 1, 2, 4, 5, 3)
 

@@ -85,7 +85,7 @@ class NanoStudent(nn.Module):
         painting = self.unet.decode(features, tokens.select(about), tuple(batch["phase"].tolist()))
         pictures = batch["texts"]
         if len(pictures):
-            pictures = self.unet(None, batch["text_sample"], batch["text_time"], tokens.select(alone)).rgb
+            pictures = self.unet(None, batch["text_sample"], batch["text_time"], tokens.select(alone))
         return painting, pictures, self.probe(shared.levels[0])
 
     def collate(self, drawn: Drawn, rng: np.random.Generator) -> dict[str, Any]:
