@@ -23,10 +23,12 @@ from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.messages import messages, offline
 from vbanana_ros.perception import Answer, Frame, Perceived, Perception
-from vbanana_ros.results import UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap
+from vbanana_ros.places import places_alike
+from vbanana_ros.results import UNLABELED_16, DepthMap, Detection, Instances, LabelMap, NormalMap, Result
 from vbanana_ros.tasks import TASKS, Request, make_request
 
 HEIGHT, WIDTH = 480, 640
+PAINTED = 224, 288  # as nano paints it
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def _ros(model: str) -> list[Figure]:
 def _offline(model: str) -> list[Figure]:
     frame, requests, painted = example()
     figures = [depth_figure(painted[0], requests[0]), *cloud_figures(frame, requests, painted),
-               frame_figure(frame, requests, painted), *nano_figures(model, frame, requests), *bag_figures(model)]
+               frame_figure(frame, requests, painted), edges_figure(frame, requests, painted),
+               *nano_figures(model, frame, requests), *bag_figures(model)]
     figures.append(Figure("peak memory of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                           "MiB"))
     return figures
@@ -144,6 +147,19 @@ def frame_figure(frame: Frame, requests: list[Request], painted: list[np.ndarray
 
     ms = median(decode_and_build, 15)
     return Figure("all decodes and messages of a five-task frame", ms, goal="<= 60 ms", met=ms <= 60)
+
+
+def edges_figure(frame: Frame, requests: list[Request], painted: list[np.ndarray]) -> Figure:
+    """Five answers from a generator's grid to the frame, along its edges, against nearest neighbour."""
+    small = [TASKS[q.task].decode(p, q).resize(*PAINTED) for q, p in zip(requests, painted, strict=True)]
+
+    def along_edges() -> list[Result]:
+        places = places_alike(frame.rgb, *PAINTED)
+        return [result.resize(HEIGHT, WIDTH, places) for result in small]
+
+    ours, nearest, ratio = paired(along_edges, lambda: [result.resize(HEIGHT, WIDTH) for result in small], 15)
+    return Figure(f"five answers of {PAINTED[1]}x{PAINTED[0]} brought to the frame, along its edges", ours,
+                  peer="nearest neighbour", peer_value=nearest, ratio=ratio)
 
 
 def nano_figures(model: str, frame: Frame, requests: list[Request]) -> list[Figure]:

@@ -43,7 +43,9 @@ def resample(array: Array, height: int, width: int, places: np.ndarray | None = 
     if places is None:
         return resize_nearest(array, height, width)
     flat = array.reshape(-1, *array.shape[2:])
-    return flat[torch.as_tensor(places, device=array.device)] if isinstance(array, torch.Tensor) else flat[places]
+    if isinstance(array, torch.Tensor):
+        return flat[torch.as_tensor(places, device=array.device)]
+    return flat.take(places, axis=0)
 
 
 @dataclass(frozen=True)
