@@ -183,12 +183,13 @@ class NanoUNet(ModelMixin, ConfigMixin):
         """All four quarters of the pixels, each by itself, as in training."""
         usable = self.usable(prompts)
         left, colors = usable.any(0), self._colors(prompts)
+        dips = bool(left[1:].any())
         # In use a blend of two colours would mean neither.
         sharpness = 1 if self.training else self.config.sharpness
         quarters = []
         for phase in itertools.product((0, 1), repeat=2):
-            query, paint = self._quarter(hidden, looks, phase, dips=bool(left[1:].any()))
-            if query is not None:
+            query, paint = self._quarter(hidden, looks, phase, dips)
+            if dips:
                 logits = self._logits(query, prompts, left).masked_fill(~usable[:, left, None, None], -torch.inf)
                 paint = _blend(paint, (sharpness * logits).softmax(1), colors[:, left[1:]])
             quarters.append(paint.float())
