@@ -222,8 +222,9 @@ class Perception:
         results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
         result = elect(results) if len(results) > 1 else results[0]
         prompt, picture = pictures[0]
-        found = None if isinstance(result, Picture) else places(*picture.shape[:2])
-        return Answer(asked[0], prompt, result.resize(*shape, found), picture, task, len(asked))
+        result = (result.resize(*shape) if isinstance(result, Picture)
+                  else result.resize(*shape, places(*picture.shape[:2])))
+        return Answer(asked[0], prompt, result, picture, task, len(asked))
 
 
 @contextmanager

@@ -48,6 +48,11 @@ def resample(array: Array, height: int, width: int, places: np.ndarray | None = 
     return flat.take(places, axis=0)
 
 
+def as_numpy(array: Array) -> np.ndarray:
+    """An array on the CPU, in numpy."""
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else array
+
+
 @dataclass(frozen=True)
 class DepthMap:
     """Distance from the camera plane (planar z, REP 118): metric, or relative.
@@ -142,8 +147,7 @@ class Instances:
     def resize(self, height: int, width: int, places: np.ndarray | None = None) -> Instances:
         """The same result on another grid, see `resample`; instances of which nothing is left are dropped."""
         labels = resample(self.labels, height, width, places)
-        ids = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else labels
-        kept = []
+        ids, kept = as_numpy(labels), []
         for detection in self.detections:
             mask = ids == detection.id
             if area := int(np.count_nonzero(mask)):
@@ -152,7 +156,7 @@ class Instances:
         if len(kept) < len(self.detections):
             new = np.full(UNLABELED_16 + 1, UNLABELED_16, ids.dtype)
             new[[d.id for d in kept]] = np.arange(len(kept))
-            labels = torch.as_tensor(new[ids], device=labels.device) if isinstance(labels, torch.Tensor) else new[ids]
+            labels = torch.from_numpy(new[ids]).to(labels.device) if isinstance(labels, torch.Tensor) else new[ids]
         detections = tuple(replace(d, id=i) for i, d in enumerate(kept))
         return Instances(labels, detections, resample(self.confidence, height, width, places))
 
@@ -163,9 +167,9 @@ class Picture:
 
     rgb: Array
 
-    def resize(self, height: int, width: int, places: np.ndarray | None = None) -> Picture:
+    def resize(self, height: int, width: int) -> Picture:
         """The same picture on another grid; a picture has no code to protect, so this one blends (on the CPU)."""
-        rgb = self.rgb.detach().cpu().numpy() if isinstance(self.rgb, torch.Tensor) else self.rgb
+        rgb = as_numpy(self.rgb)
         shrinks = height * width < rgb.shape[0] * rgb.shape[1]
         resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
         resized = resized.clip(0, 1)

@@ -157,10 +157,9 @@ class NanoUNet(ModelMixin, ConfigMixin):
         other teach the same, and training spends its time on them.
         """
         query, paint = self._quarter(self._rise(features, prompts), features.looks, phase, dips=True)
-        logits, colors = self._logits(query, prompts), self._colors(prompts)
-        choice = logits.masked_fill(~self.usable(prompts)[:, :, None, None], -torch.inf).log_softmax(1)
+        choice = _logits(query, self._keys(prompts), self.usable(prompts)).log_softmax(1)
         # The blend carries the gradient.
-        return Painting(_blend(paint, choice.exp(), colors), choice)
+        return Painting(_blend(paint, choice.exp(), self._colors(prompts)), choice)
 
     def paint(self, features: Features, prompts: PromptTokens) -> torch.Tensor:
         """The way up with the text, one row a prompt, for use: RGB [N, 3, H, W], nominally in -1..1, not clamped."""
@@ -182,16 +181,16 @@ class NanoUNet(ModelMixin, ConfigMixin):
     def _paint(self, hidden: torch.Tensor, looks: torch.Tensor | None, prompts: PromptTokens) -> torch.Tensor:
         """All four quarters of the pixels, each by itself, as in training."""
         usable = self.usable(prompts)
-        left, colors = usable.any(0), self._colors(prompts)
-        dips = bool(left[1:].any())
+        left = usable.any(0)
+        usable, keys, colors = usable[:, left], self._keys(prompts)[:, left], self._colors(prompts)[:, left[1:]]
+        dips = colors.shape[1] > 0
         # In use a blend of two colours would mean neither.
         sharpness = 1 if self.training else self.config.sharpness
         quarters = []
         for phase in itertools.product((0, 1), repeat=2):
             query, paint = self._quarter(hidden, looks, phase, dips)
             if dips:
-                logits = self._logits(query, prompts, left).masked_fill(~usable[:, left, None, None], -torch.inf)
-                paint = _blend(paint, (sharpness * logits).softmax(1), colors[:, left[1:]])
+                paint = _blend(paint, (sharpness * _logits(query, keys, usable)).softmax(1), colors)
             quarters.append(paint.float())
         return F.pixel_shuffle(torch.stack(quarters, 2).flatten(1, 2), 2)
 
@@ -244,13 +243,20 @@ class NanoUNet(ModelMixin, ConfigMixin):
         colors = 2 * prompts.colors.float() - 1
         return torch.cat([colors, OWN_COLORS.to(colors.device).expand(len(colors), -1, -1)], 1)
 
-    def _logits(self, query: torch.Tensor, prompts: PromptTokens, left: torch.Tensor | None = None) -> torch.Tensor:
-        """How each pixel likes each way to paint: float32 [N, 1 + P + K, h, w]. left: bool [1 + P + K], these alone."""
+    def _keys(self, prompts: PromptTokens) -> torch.Tensor:
+        """What a pixel's query is held against for each way to paint: [N, 1 + P + K, key_dim]."""
         phrases = self.to_key(torch.cat([prompts.keys, prompts.tokens], -1))
         free, own = (key.expand(len(phrases), -1, -1).to(phrases.dtype) for key in (self.free_key[None], self.own_keys))
-        keys = torch.cat([free, phrases, own], 1)
-        keys = keys if left is None else keys[:, left]
-        return (torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5).float()
+        return torch.cat([free, phrases, own], 1)
+
+
+def _logits(query: torch.Tensor, keys: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
+    """How each pixel, [N, D, h, w], likes each of the ways to paint, [N, P, D]: float32 [N, P, h, w].
+
+    usable: bool [N, P]; the others are out of the question.
+    """
+    logits = torch.einsum("nkhw,npk->nphw", query, keys) / keys.shape[-1] ** 0.5
+    return logits.float().masked_fill(~usable[:, :, None, None], -torch.inf)
 
 
 def _blend(paint: torch.Tensor, shares: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vbanana_ros.colors import RGB
-from vbanana_ros.results import UNLABELED_16, Array, Detection, Instances
+from vbanana_ros.results import UNLABELED_16, Array, Detection, Instances, as_numpy
 from vbanana_ros.tasks.base import Request, as_pixels
 from vbanana_ros.tasks.wording import Wording
 
@@ -101,7 +101,7 @@ class Instance:
 
     def encode(self, result: Instances, request: Request) -> Array:
         """Ids [H, W] -> float32 RGB [H, W, 3], each instance in its detection's colour."""
-        labels = _numpy(result.labels)
+        labels = as_numpy(result.labels)
         rgb = np.empty((*labels.shape, 3), np.float32)
         rgb[:] = np.divide(self._behind(request), 255)
         for detection in result.detections:
@@ -129,10 +129,10 @@ def merge(results: Sequence[Instances]) -> Instances:
     Numpy arrays, or torch tensors of one device; detections keep the box and area that they had on their own.
     """
     device = results[0].labels.device if isinstance(results[0].labels, torch.Tensor) else None
-    labels, confidence = _numpy(results[0].labels), _numpy(results[0].confidence)
+    labels, confidence = as_numpy(results[0].labels), as_numpy(results[0].confidence)
     detections = list(results[0].detections)
     for result in results[1:]:
-        new, sure = _numpy(result.labels), _numpy(result.confidence)
+        new, sure = as_numpy(result.labels), as_numpy(result.confidence)
         taken = labels != UNLABELED_16
         wins = (new != UNLABELED_16) & (~taken | (sure > confidence))
         # Background counts as sure only where every class agrees that it is background.
@@ -143,10 +143,6 @@ def merge(results: Sequence[Instances]) -> Instances:
     if device is None:
         return Instances(labels, tuple(detections), confidence)
     return Instances(torch.from_numpy(labels).to(device), tuple(detections), torch.from_numpy(confidence).to(device))
-
-
-def _numpy(array: Array) -> np.ndarray:
-    return array.cpu().numpy() if isinstance(array, torch.Tensor) else array
 
 
 def _distance(image: np.ndarray, color: Sequence[float]) -> np.ndarray:
