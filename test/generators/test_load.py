@@ -88,6 +88,8 @@ def test_a_broken_profile(folder, text):
     ({"tasks": "depth"}, "tasks must be a list"), ({"tasks": None}, "tasks must be a list"),
     ({"picture_area": -1}, "not a whole number from 0 on"),
     ({"area": "big"}, "whole numbers above 0"), ({"steps": 0}, "whole numbers above 0"),
+    ({"instance_decoder": [1]}, "instance_decoder must map"),
+    ({"instance_decoder": {"area": 1}}, "unknown parameter 'area' of the instance decoder"),
     ({"family": ["nano"]}, "must be strings"), ({"sha256": []}, "sha256 must map"),
     ({"license": ...}, "is not a profile"),
 ])

@@ -66,6 +66,10 @@ def test_what_is_no_wording_is_refused(task, written, said):
     ({"depth_code": "viridis"}, "unknown depth code 'viridis'; known are hilbert, gray, log-gray, inverse-gray"),
     ({"normals_axes": "+x+y+x"}, "unknown normals axes '+x+y+x'"), ({"normals_axes": "xyz"}, "as '-x+y+z' or '+x+y+z'"),
     ({"instance_background": "blak"}, "instance_background: unknown colour 'blak'"),
+    ({"instance_decoder": {"area": 1}}, "unknown parameter 'area' of the instance decoder; known are tau, min_area"),
+    ({"instance_decoder": {"tau": "14"}}, "tau of the instance decoder is '14', not a number from 0 on"),
+    ({"instance_decoder": {"tau": True}}, "tau of the instance decoder is True"),
+    ({"instance_decoder": {"merge_box": -1}}, "merge_box of the instance decoder is -1"),
 ])
 def test_unknown_codes_are_named_with_the_known(changes, said):
     with pytest.raises(ValueError) as raised:
@@ -111,6 +115,17 @@ def test_instances_on_the_models_own_background():
     assert len(TASKS["instance"].decode(painted, request).detections) == 2  # white was asked, so black is a thing
     spoken = dialect(replace(PLAIN, instance_background="black"))["instance"].prompt(request)
     assert spoken.endswith("Background is RGB(0, 0, 0).")
+
+
+def test_instances_by_the_models_own_decoder():
+    """Two things in one colour, a box of 10 and one of 4 pixels a side, in a joint box of 25 x 10."""
+    request = make_request("instance", ["cat"])
+    painted = np.zeros((20, 40, 3), np.float32)
+    painted[5:15, 5:15] = painted[5:9, 26:30] = (1, 0, 0)
+    assert [d.area for d in TASKS["instance"].decode(painted, request).detections] == [116]
+    for decoder, areas in ({"merge_box": 2.0}, [100, 16]), ({"merge_box": 2.0, "min_area": 0.03}, [100]):
+        task = dialect(replace(PLAIN, instance_decoder=decoder))["instance"]
+        assert [d.area for d in task.decode(painted, request).detections] == areas
 
 
 @pytest.mark.parametrize(("code", "metric"), [("hilbert", True), ("gray", True), ("log-gray", True),

@@ -36,6 +36,9 @@ class InstanceDecoder:
     merge_box: float = 5.0
 
 
+PAPER = InstanceDecoder()
+
+
 @dataclass
 class _Part:
     """A connected component. box: (x0, y0, x1, y1), half open; mask: bool, cropped to the box."""
@@ -50,13 +53,14 @@ class Instance:
     """`instance`: flood-filled components of one colour each <-> instance ids.
 
     wording: by default the paper's. background: the one colour that the model paints behind instances, whatever it is
-    asked; None where it paints the request's.
+    asked; None where it paints the request's. decoder: what the model's paintings want.
     """
 
     name = "instance"
 
-    def __init__(self, wording: Wording | None = None, background: RGB | None = None) -> None:
-        self.background = background
+    def __init__(self, wording: Wording | None = None, background: RGB | None = None,
+                 decoder: InstanceDecoder = PAPER) -> None:
+        self.background, self.decoder = background, decoder
         self.wording = wording or Wording("Generate an instance segmentation visualization of this image. Each {name} "
                                           "is colored differently. Background is {background:rgb}.")
 
@@ -74,7 +78,7 @@ class Instance:
         Flood filling is sequential, so it runs on the CPU; labels are uint16 (int32 for torch input).
         Raises TypeError for integer images.
         """
-        decoder = decoder or InstanceDecoder()
+        decoder = decoder or self.decoder
         image = np.multiply(as_pixels(rgb).reshape(rgb.shape).cpu().numpy(), 255, order="C")
         distance = _distance(image, self._behind(request))
         background = distance < decoder.tau
