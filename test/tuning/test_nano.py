@@ -2,11 +2,13 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.load import load_generator
@@ -18,6 +20,7 @@ from vbanana_ros.tuning import scenes
 from vbanana_ros.tuning.batches import Batches
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.nano import GUIDANCE, PICTURE_STEPS, SHIFT, UNTOLD, NanoStudent, palette_loss, velocity_error
+from vbanana_ros.tuning.probe import Probe
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.scenes import load_frame, scene_path
 from vbanana_ros.tuning.tune import make_student
@@ -195,9 +198,31 @@ def test_tuning_starts_from_a_model(student, tmp_path):
     student(1).export(tmp_path / "model", "tiny", "tiny")
     started = make_student(str(tmp_path / "model"), Recipe())
     assert all(p.requires_grad and p.dtype == torch.float32 for p in started.parameters())
-    for part in ("text_encoder", "unet"):
+    for part in ("text_encoder", "unet", "probe"):
         first, second = (getattr(s, part).parameters() for s in (started, student(1)))
         assert all(torch.allclose(ours, theirs, atol=1e-3) for ours, theirs in zip(first, second, strict=True))
+
+
+def test_a_model_without_a_probe_or_with_one_of_other_classes_starts_with_a_new_one(student, tmp_path):
+    student(1).export(tmp_path / "model", "tiny", "tiny")
+    kept = tmp_path / "model" / "probe" / "model.safetensors"
+    save_file({name: value[:1].contiguous() for name, value in load_file(kept).items()}, kept)
+    profile = json.loads((tmp_path / "model" / "vbanana.json").read_text())
+    del profile["sha256"]["probe/model.safetensors"]
+    (tmp_path / "model" / "vbanana.json").write_text(json.dumps(profile))
+    new = Probe(32).state_dict()
+    for _ in range(2):
+        probe = make_student(str(tmp_path / "model"), Recipe()).probe.state_dict()
+        assert all(probe[name].shape == value.shape for name, value in new.items())
+        shutil.rmtree(kept.parent, ignore_errors=True)
+
+
+def test_what_is_exported_does_not_say_where_it_came_from(student, tmp_path):
+    student(1).export(tmp_path / "first", "tiny", "tiny")
+    make_student(str(tmp_path / "first"), Recipe()).export(tmp_path / "second", "tiny", "tiny")
+    for part in ("text_encoder", "unet"):
+        first, second = ((tmp_path / name / part / "config.json").read_text() for name in ("first", "second"))
+        assert first == second and str(tmp_path) not in second
 
 
 def test_with_a_frozen_encoder_only_what_knows_the_text_is_trained(scenes_folder, feed, student, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler, ModelMixin
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
@@ -24,7 +23,7 @@ from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map
 from vbanana_ros.tuning.decoded import answer_terms, check_code
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.muon import Muon
-from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss
+from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss, write_probe
 from vbanana_ros.tuning.recipe import Recipe
 
 # Weights that meet inputs and outputs: not the hidden matrices that Muon is for.
@@ -144,11 +143,12 @@ class NanoStudent(nn.Module):
         return NanoGenerator(pipeline, self._profile("nano", ""), "")
 
     def export(self, folder: Path, about: str, card: str) -> None:
-        """fp16 safetensors with a profile and a card."""
-        pipeline = NanoPipeline(copy.deepcopy(self.text_encoder).half(), copy.deepcopy(self.unet).half(),
+        """fp16 safetensors with a profile and a card, and the probe beside them."""
+        pipeline = NanoPipeline(_half(self.text_encoder), _half(self.unet),
                                 FlowMatchEulerDiscreteScheduler(shift=SHIFT))
         with appearing(folder, self._profile(folder.name, about), card) as part:
             pipeline.save_pretrained(part, safe_serialization=True)
+            write_probe(self.probe, part)
 
     def _profile(self, name: str, about: str) -> Profile:
         area, picture_area = (height * width for height, width in (self.recipe.size, self.recipe.picture_size))
@@ -156,6 +156,14 @@ class NanoStudent(nn.Module):
         return Profile(name=name, family="nano", license="Apache-2.0", area=area, picture_area=picture_area,
                        steps=steps, picture_steps=PICTURE_STEPS, guidance=GUIDANCE, about=about, tasks=tuple(TASKS),
                        depth_code=self.depth_code, instance_decoder=INSTANCES)
+
+
+def _half(model: ModelMixin) -> ModelMixin:
+    """A copy in fp16, whose config does not say from which folder the weights once came."""
+    own = {name: value for name, value in model.config.items() if not name.startswith("_")}
+    twin = type(model)(**own)
+    twin.load_state_dict(model.state_dict())
+    return twin.half()
 
 
 def losses(painting: Painting, pictures: torch.Tensor, read: torch.Tensor, batch: dict[str, Any],

@@ -1,20 +1,25 @@
 """The probe: a light head that reads geometry, classes and objects off the features that all prompts share.
 
 It trains the image side of the painter on every fact of an image at once, at the cost of one convolution, where
-painted answers teach one fact each. It is not part of the model: what is exported has no probe.
+painted answers teach one fact each. The model does not need it: it lies beside the weights for whoever tunes on, for
+one that has read nothing would at first lead the painter astray.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tuning.records import Record
 
+FILE = "probe/model.safetensors"
 # Pixels of the image, both ways, to one of the finest features.
 PATCH = 4
 
@@ -33,6 +38,21 @@ class Probe(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.read(features)
+
+
+def write_probe(probe: Probe, folder: Path) -> None:
+    """Keep it in a model directory that is being written, in fp16."""
+    (folder / FILE).parent.mkdir()
+    save_file({name: value.detach().half().cpu().contiguous() for name, value in probe.state_dict().items()},
+              folder / FILE)
+
+
+def read_probe(probe: Probe, folder: Path) -> None:
+    """Take over that of a model directory, where it has one and it is of the same classes."""
+    kept = load_file(folder / FILE) if (folder / FILE).exists() else {}
+    own = probe.state_dict()
+    if {name: value.shape for name, value in kept.items()} == {name: value.shape for name, value in own.items()}:
+        probe.load_state_dict(kept)
 
 
 def known_facts(record: Record) -> np.ndarray:

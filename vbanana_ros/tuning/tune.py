@@ -14,6 +14,7 @@ from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
 from vbanana_ros.tuning.mixture import Mixture, read_mixture
 from vbanana_ros.tuning.nano import NanoStudent
+from vbanana_ros.tuning.probe import read_probe
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.scenes import open_scenes, open_studio, render_scenes
 from vbanana_ros.tuning.student import Student
@@ -65,7 +66,9 @@ def make_student(start: str | None, recipe: Recipe) -> Student:
         return NanoStudent(NanoTextEncoder(VOCABULARY), NanoUNet(), recipe)
     if profile.family == "nano":
         pipeline = load_generator(start, "cpu").pipeline
-        return NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
+        student = NanoStudent(pipeline.text_encoder, pipeline.unet, recipe)
+        read_probe(student.probe, folder)
+        return student
     if profile.family == "flux2":
         from vbanana_ros.generators.assemble import open_pipeline
         from vbanana_ros.generators.flux2 import KleinGenerator
