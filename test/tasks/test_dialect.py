@@ -122,8 +122,9 @@ def test_instances_by_the_models_own_decoder():
     request = make_request("instance", ["cat"])
     painted = np.zeros((20, 40, 3), np.float32)
     painted[5:15, 5:15] = painted[5:9, 26:30] = (1, 0, 0)
-    assert [d.area for d in TASKS["instance"].decode(painted, request).detections] == [116]
-    for decoder, areas in ({"merge_box": 2.0}, [100, 16]), ({"merge_box": 2.0, "min_area": 0.03}, [100]):
+    painted[17:20, 5:9] = (1, 0, 0)  # too small for an instance, but part of one
+    for decoder, areas in (({"merge_box": 2.0}, [112, 16]), ({"merge_box": 2.0, "min_instance": 0.03}, [112]),
+                           ({"merge_box": 2.0, "min_area": 0.03}, [100]), ({"min_instance": 0.03}, [128])):
         task = dialect(replace(PLAIN, instance_decoder=decoder))["instance"]
         assert [d.area for d in task.decode(painted, request).detections] == areas
 

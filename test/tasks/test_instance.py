@@ -29,7 +29,7 @@ def decode(picture, request=REQUEST, **parameters):
 
 
 def reference(image, background_color, decoder):
-    """The paper's five steps, pixel by pixel: ids [H, W] by falling area, then box."""
+    """The paper's five steps and what is too small dropped, pixel by pixel: ids [H, W] by falling area, then box."""
     height, width, _ = image.shape
     distance = np.linalg.norm(image - np.float32(background_color), axis=-1)
     free = (distance >= decoder.tau) & np.isfinite(distance)
@@ -58,6 +58,7 @@ def reference(image, background_color, decoder):
                 fills[i] |= fills.pop(j)
                 changed = True
                 break
+    fills = [f for f in fills if len(f) >= decoder.min_instance * (height * width)]
     fills.sort(key=lambda f: (-len(f), _box(f)))
     labels = np.full((height, width), UNLABELED_16, np.uint16)
     for i, fill in enumerate(fills):
@@ -96,7 +97,7 @@ def test_the_plain_algorithm_is_the_oracle(seed, kind):
         image = np.where(rng.random((*shape, 1)) < 0.3, rng.integers(0, 256, image.shape), image)
     image = (image.clip(0, 255).astype(np.float32) / 255)
     decoder = InstanceDecoder(min_area=float(rng.choice([0, 0.01, 0.05])), min_core=float(rng.choice([0, 0.1])),
-                              merge_box=float(rng.choice([0, 1.5, 5])))
+                              merge_box=float(rng.choice([0, 1.5, 5])), min_instance=float(rng.choice([0, 0.1])))
     result = INSTANCE.decode(image, REQUEST, decoder)
     assert np.array_equal(result.labels, reference(image * 255, (0, 0, 0), decoder))
 

@@ -28,12 +28,14 @@ class InstanceDecoder:
     min_core: components that keep less than this share of themselves under a 3x3 erosion are halos.
     merge_box: disjoint parts of one colour are one instance if their joint box is at most this many
         times the sum of their boxes.
+    min_instance: what is smaller with all its parts is no instance; the paper keeps all.
     """
 
     tau: float = 14.0
     min_area: float = 2e-4
     min_core: float = 0.1
     merge_box: float = 5.0
+    min_instance: float = 0.0
 
 
 PAPER = InstanceDecoder()
@@ -84,6 +86,7 @@ class Instance:
         background = distance < decoder.tau
         free = (distance >= decoder.tau) & (distance < np.inf)  # a pixel that is no number is in nothing
         parts = _merge(_drop_halos(_flood(image, free, decoder), decoder), decoder)
+        parts = [part for part in parts if part.area >= decoder.min_instance * free.size]
         parts.sort(key=lambda p: (-p.area, p.box))
         labels = np.full(background.shape, UNLABELED_16, np.uint16)
         # What is neither background nor in any instance is a colour that means nothing.

@@ -36,7 +36,7 @@ GUIDANCE = 3.0
 UNTOLD = 0.1
 # It paints things that are far apart in one colour rather than one thing in two, and of what it paints smaller than
 # this share of the picture most is nothing.
-INSTANCES = {"merge_box": 1.2, "min_area": 0.0025}
+INSTANCES = {"merge_box": 1.2, "min_instance": 0.0025}
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
 # Weights in the loss of the errors of what is painted from noise.
