@@ -43,7 +43,7 @@ class Oracle:
         self.calls.append(("encode_prompts", len(texts)))
         return tuple(texts)
 
-    def encode_image(self, rgb):
+    def encode_image(self, rgb, K=None):
         self.calls.append(("encode_image", rgb.shape))
         return rgb
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vbanana_ros.camera import Camera
+from vbanana_ros.camera import Camera, frustum
 from vbanana_ros.errors import InputError
 from vbanana_ros.messages import offline
 
@@ -224,3 +224,24 @@ def test_from_file_names_a_file_that_is_no_camera(tmp_path, text):
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="none.yaml cannot be read"):
         Camera.from_file(tmp_path / "none.yaml")
+
+
+def test_a_frustum_is_where_the_edges_of_the_image_are():
+    """100 pixels to the metre: 50 and 20 of them to the left and above the axis, at the pixels' own edges."""
+    k = np.array([[100.0, 0, 49.5], [0, 200, 19.5], [0, 0, 1]])
+    assert np.allclose(frustum(k, 60, 80), [-0.5, -0.1, 0.3, 0.2])
+    assert frustum(k, 60, 80).dtype == np.float32
+    assert np.isnan(frustum(np.full((3, 3), np.nan), 60, 80)).all()
+
+
+@given(st.floats(30, 2000), st.floats(30, 2000), st.floats(-50, 700), st.floats(-50, 500), st.integers(1, 8))
+def test_a_frustum_is_the_same_on_any_grid_and_of_all_rays(fx, fy, cx, cy, times):
+    """Brought to another grid, as `area` resampling does, pixels' edges stay where they are."""
+    k = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    half = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    finer = np.diag([times, times, 1.0]) @ (k + half) - half
+    seen = frustum(k, 6, 8)
+    assert np.allclose(frustum(finer, 6 * times, 8 * times), seen, rtol=1e-5, atol=1e-5)
+    rays = Camera(8, 6, k).rays()
+    assert np.allclose([rays[0, 0, 0] - 0.5 / fx, rays[0, 0, 1] - 0.5 / fy, rays[-1, -1, 0] + 0.5 / fx,
+                        rays[-1, -1, 1] + 0.5 / fy], seen, rtol=1e-5, atol=1e-5)

@@ -15,6 +15,7 @@ import vbanana_ros
 from vbanana_ros.bags import find_topics
 from vbanana_ros.cli import main
 from vbanana_ros.generators import load
+from vbanana_ros.generators.nano import NanoGenerator
 
 BAG = Path(vbanana_ros.__file__).parent / "demo" / "bag"
 QUICK = ["--every", "100"]  # the bag's first frame alone
@@ -80,6 +81,17 @@ def test_run_writes_pngs_results_and_a_report(vbanana, image, nano_folder, tmp_p
                  "room_cloud.ply"):
         assert (out / name).stat().st_size > 0
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.parametrize(("flags", "focal"), [([], np.nan), (["--fov", "90"], 32.0)])
+def test_the_model_is_told_a_camera_that_is_known_and_not_one_that_is_guessed(
+        vbanana, image, nano_folder, tmp_path, monkeypatch, flags, focal):
+    """The cloud has one either way, of 60 degrees where none is named."""
+    told, encode = [], NanoGenerator.encode_image
+    monkeypatch.setattr(NanoGenerator, "encode_image", lambda self, rgb, K: told.append(K) or encode(self, rgb, K))
+    code, _, err = vbanana("run", image, "-o", tmp_path, "--model", nano_folder, "--tasks", "depth", *flags)
+    assert (code, err) == (0, "") and (tmp_path / "room_cloud.ply").stat().st_size > 0
+    assert np.allclose([k[0, 0] for k in told], [focal], equal_nan=True)
 
 
 def test_run_tells_pictures_of_one_name_apart(vbanana, image, nano_folder, tmp_path):

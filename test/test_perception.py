@@ -1,8 +1,11 @@
 """Perception: every request answered on the frame's grid, in order, or nothing changed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.generators.load import load_generator, shipped
 from vbanana_ros.params import Params
@@ -123,6 +126,44 @@ def test_frames_of_one_size_are_answered_in_one_batch_each_as_if_it_were_alone(n
         for a, b in zip(perceived.answers, alone.answers, strict=True):
             assert np.abs(a.painted - b.painted).max() < 1e-4
     assert np.abs(together[0].answers[0].painted - together[2].answers[0].painted).max() > 1e-3
+
+
+class Looking:
+    """What a generator is told of cameras; it sees nothing."""
+
+    def __init__(self, oracle):
+        self.told, self.oracle = [], oracle
+
+    def __getattr__(self, name):
+        return getattr(self.oracle, name)
+
+    def encode_image(self, rgb, K=None):
+        self.told.append(K)
+        return self.oracle.encode_image(rgb)
+
+
+def test_a_generator_is_told_the_camera_of_each_frame(oracle):
+    """On the frame's own grid; NaN for one that is not there or not calibrated; what is rectified by P."""
+    generator = Looking(oracle(truths(), max_images=3))
+    perception = Perception(generator, [make_request("depth")])
+    height, width = FRAME.rgb.shape[:2]
+    k, p = np.array([[50.0, 0, 20], [0, 60, 30], [0, 0, 1]]), np.zeros((3, 4))
+    p[:, :3] = np.diag([70, 70, 1])
+    twice = Camera(2 * width, 2 * height, np.diag([2.0, 2, 1]) @ k)
+    cameras = (Camera(width, height, k), None, twice, Camera(width, height, k, P=p, rectified=True),
+               Camera(width, height, np.diag([0.0, 0, 1])))
+    perception.together([replace(FRAME, camera=camera) for camera in cameras])
+    perception(replace(FRAME, camera=twice))
+    first, rest, one = generator.told
+    assert np.array_equal(first, [k, np.full((3, 3), np.nan), k], equal_nan=True)
+    assert np.array_equal(rest, [p[:, :3], np.full((3, 3), np.nan)], equal_nan=True)
+    assert np.array_equal(one, k)
+
+
+def test_a_camera_of_another_image_is_an_error(oracle):
+    perception = Perception(oracle(truths()), [make_request("depth")])
+    with pytest.raises(InputError, match="camera_info is for 7x3, the image is"):
+        perception(replace(FRAME, camera=Camera(7, 3, np.eye(3))))
 
 
 def test_a_batch_holds_no_more_images_than_the_generator_takes(oracle):

@@ -48,7 +48,7 @@ class _Painted:
 
     def encode_prompts(self, texts): return texts
 
-    def encode_image(self, rgb): return rgb
+    def encode_image(self, rgb, K=None): return rgb
 
     def generate(self, image, prompts, steps=1, seed=0): return self.painted[:len(prompts)]
 
@@ -64,9 +64,9 @@ class _Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._generator, name)
 
-    def encode_image(self, rgb: np.ndarray) -> Any:
+    def encode_image(self, rgb: np.ndarray, K: np.ndarray | None = None) -> Any:
         start = time.perf_counter()
-        image = self._generator.encode_image(rgb)
+        image = self._generator.encode_image(rgb, K)
         self.times.append(1e3 * (time.perf_counter() - start))
         return image
 

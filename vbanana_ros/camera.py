@@ -182,6 +182,16 @@ class Camera:
         return _rays(self)
 
 
+def frustum(K: np.ndarray, height: int, width: int) -> np.ndarray:
+    """float32 [4]: where the left, top, right and bottom edge of an image are at distance 1 before the camera.
+
+    K: [3, 3], pixels, pixel centres at whole numbers. Metres to the right, and down, for each metre forward: the same
+    for the image on any grid.
+    """
+    (fx, _, cx), (_, fy, cy) = K[:2]
+    return np.float32([(-0.5 - cx) / fx, (-0.5 - cy) / fy, (width - 0.5 - cx) / fx, (height - 0.5 - cy) / fy])
+
+
 @functools.lru_cache(maxsize=4)
 def _rays(camera: Camera) -> np.ndarray:
     u, v = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))

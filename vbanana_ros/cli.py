@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> None:
     if "depth" in params.tasks and not perception.metric:
         print(f"model {perception.generator.name!r} paints relative depth: it is no metres, and there is no cloud")
     for path, frame in zip(args.images, frames, strict=True):
-        perceived = perception(frame)
+        perceived = _with_camera(perception(frame))
         write_pngs(args.out, perceived, frame.frame_id, params)
         report.add(perceived)
         print(f"{path}: {perceived.timings['encode'] + perceived.timings['generate']:.0f} ms in the generator")
@@ -107,7 +108,7 @@ def _paint(out: Path, params: Params) -> None:
 
 
 def _frames(args: argparse.Namespace) -> list[Frame]:
-    """The pictures and their camera; of several pictures of one name the second is called NAME_2."""
+    """The pictures and their camera, where it is told; of several pictures of one name the second is called NAME_2."""
     from vbanana_ros.camera import Camera
     from vbanana_ros.images import read_image
     from vbanana_ros.perception import Frame
@@ -117,11 +118,21 @@ def _frames(args: argparse.Namespace) -> list[Frame]:
     for path in args.images:
         rgb = read_image(path)
         height, width = rgb.shape[:2]
-        camera = known.resized(height, width) if known else Camera.from_fov(width, height, args.fov)
+        camera = known.resized(height, width) if known else args.fov and Camera.from_fov(width, height, args.fov)
         used[path.stem] += 1
         name = path.stem if used[path.stem] == 1 else f"{path.stem}_{used[path.stem]}"
         frames.append(Frame(rgb, frame_id=name, camera=camera))
     return frames
+
+
+def _with_camera(perceived: Perceived) -> Perceived:
+    """With a usual camera where none was told: a cloud needs one, but the model shall not take a guess for true."""
+    from vbanana_ros.camera import Camera
+
+    if perceived.frame.camera is not None:
+        return perceived
+    height, width = perceived.frame.rgb.shape[:2]
+    return replace(perceived, frame=replace(perceived.frame, camera=Camera.from_fov(width, height, DEFAULT_FOV)))
 
 
 def _bag(args: argparse.Namespace) -> None:
@@ -277,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="none: paint --picture from text alone")
     run.add_argument("-o", "--out", type=Path, default=Path("out/run"), help="folder (default %(default)s)")
     lens = run.add_mutually_exclusive_group()
-    lens.add_argument("--fov", type=_degrees, default=DEFAULT_FOV, help="horizontal, degrees (default %(default)s)")
+    lens.add_argument("--fov", type=_degrees, help=f"horizontal, degrees ({DEFAULT_FOV:g} for a cloud without)")
     lens.add_argument("--camera", type=Path, help="intrinsics: ROS calibration YAML, or JSON with fx, fy, cx, cy")
     _ask(run)
 

@@ -25,7 +25,7 @@ from vbanana_ros.votes import ballots, elect
 
 @dataclass(frozen=True)
 class Frame:
-    """One camera image. rgb: uint8 [H, W, 3]; stamp: nanoseconds; camera: None where uncalibrated."""
+    """One camera image. rgb: uint8 [H, W, 3]; stamp: nanoseconds; camera: of this image, None where not known."""
 
     rgb: np.ndarray
     stamp: int = 0
@@ -192,7 +192,9 @@ class Perception:
         """Frames of one size, in one batch."""
         start = time.perf_counter()
         single = len(frames) == 1
-        images = self.generator.encode_image(frames[0].rgb if single else np.stack([f.rgb for f in frames]))
+        rgb = frames[0].rgb if single else np.stack([f.rgb for f in frames])
+        K = _K(frames[0]) if single else np.stack([_K(frame) for frame in frames])
+        images = self.generator.encode_image(rgb, K)
         encoded = time.perf_counter()
         painted: dict[tuple[int, int], np.ndarray] = {}  # by frame and prompt
         for steps, rows, prompts in asked.batches:
@@ -225,6 +227,14 @@ class Perception:
         result = (result.resize(*shape) if isinstance(result, Picture)
                   else result.resize(*shape, places(*picture.shape[:2])))
         return Answer(asked[0], prompt, result, picture, task, len(asked))
+
+
+def _K(frame: Frame) -> np.ndarray:
+    """float64 [3, 3], pixels of the frame; NaN where its camera is not known. Of a raw image its distortion is left."""
+    camera = frame.camera
+    if camera is None or not camera.calibrated:
+        return np.full((3, 3), np.nan)
+    return camera.resized(*frame.rgb.shape[:2]).intrinsics
 
 
 @contextmanager

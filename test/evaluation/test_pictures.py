@@ -37,7 +37,7 @@ class Painter:
     def encode_prompts(self, texts):
         return texts
 
-    def encode_image(self, rgb):
+    def encode_image(self, rgb, K=None):
         return rgb
 
     def generate(self, image, texts, steps=1, seed=0):

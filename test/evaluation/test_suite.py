@@ -50,7 +50,7 @@ class Oracle:
     def encode_prompts(self, texts: Sequence[str]) -> Sequence[str]:
         return texts
 
-    def encode_image(self, rgb: np.ndarray) -> bytes | list[bytes]:
+    def encode_image(self, rgb: np.ndarray, K: np.ndarray | None = None) -> bytes | list[bytes]:
         self.batches.append(len(rgb) if rgb.ndim == 4 else 1)
         return [one.tobytes() for one in rgb] if rgb.ndim == 4 else rgb.tobytes()
 

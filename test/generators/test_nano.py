@@ -1,6 +1,7 @@
 """Nano: the way down once a frame, prompts embedded once, a diffusers pipeline that survives its disk."""
 
 import copy
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
-from vbanana_ros.generators.nano import CACHED, NanoPipeline
+from vbanana_ros.generators.nano import CACHED, NanoGenerator, NanoPipeline
 from vbanana_ros.generators.nano_unet import BLOCK, NEAR, OWN_COLORS, REACH, NanoUNet, _Edges
 from vbanana_ros.generators.speed import Speed
 
@@ -237,6 +238,68 @@ def test_guidance_does_not_touch_what_is_painted_about_an_image(nano, monkeypatc
     plain = nano.generate(image, prompts, steps=2)
     monkeypatch.setattr(nano, "profile", replace(nano.profile, guidance=3.0))
     assert np.array_equal(nano.generate(image, prompts, steps=2), plain)
+
+
+K = np.array([[60.0, 0, 31.5], [0, 60, 23.5], [0, 0, 1]])  # of FRAME
+
+
+@pytest.fixture
+def told(nano):
+    """A painter that has learnt something of cameras: weights that are zero to begin with are random."""
+    pipeline = copy.deepcopy(nano.pipeline)
+    torch.nn.init.normal_(pipeline.unet.view.embedding.linear_2.weight, std=0.1)
+    return NanoGenerator(pipeline, nano.profile, "")
+
+
+def test_a_new_painter_takes_no_notice_of_the_camera(nano):
+    prompts = nano.encode_prompts(["a"])
+    assert np.array_equal(nano.generate(nano.encode_image(FRAME, K), prompts),
+                          nano.generate(nano.encode_image(FRAME), prompts))
+
+
+def test_a_camera_that_is_not_known_is_none(told):
+    """In one step and in several, which see the image anew."""
+    prompts, unknown, none = told.encode_prompts(["a"]), np.full((3, 3), np.nan), K * [[-1], [1], [1]]
+    for steps in (1, 2):
+        plain, nothing, backward, wide = (told.generate(told.encode_image(FRAME, k), prompts, steps)
+                                          for k in (None, unknown, none, K))
+        assert np.array_equal(plain, nothing) and np.array_equal(plain, backward) and np.abs(plain - wide).max() > 1e-3
+
+
+def test_each_image_of_a_batch_has_its_own_camera(told):
+    prompts, cameras = told.encode_prompts(["a", "b"]), np.stack([K, np.full((3, 3), np.nan), K / 2])
+    together = told.generate(told.encode_image(np.stack([FRAME] * 3), cameras), prompts)
+    for painted, camera in zip(together, cameras, strict=True):
+        assert np.abs(painted - told.generate(told.encode_image(FRAME, camera), prompts)).max() < 1e-5
+
+
+def test_the_pipeline_is_told_the_camera_too(told):
+    asked = {"prompt": ["a", "b"], "image": FRAME, "height": 48, "width": 64, "output_type": "np"}
+    ours = told.generate(told.encode_image(FRAME, K), told.encode_prompts(["a", "b"]))
+    assert np.array_equal(told.pipeline(**asked, K=K).images, ours)
+    assert np.abs(told.pipeline(**asked).images - ours).max() > 1e-3
+
+
+def test_a_camera_is_the_same_on_any_grid(told):
+    """K goes with the image: of every second pixel, the same view."""
+    small = FRAME[::2, ::2]
+    half = np.diag([0.5, 0.5, 1]) @ (K + [[0, 0, 0.5], [0, 0, 0.5], [0] * 3]) - [[0, 0, 0.5], [0, 0, 0.5], [0] * 3]
+    with torch.no_grad():
+        views = [told.pipeline.unet.view(told.encode_image(*seen).frustums) for seen in ((FRAME, K), (small, half))]
+    assert torch.allclose(*views, atol=1e-6)
+
+
+def test_what_a_painter_sees_of_a_camera(told):
+    """The usual view is the origin; a lens beyond all that are known is the last of them; nothing is not a number."""
+    view = told.pipeline.unet.view
+    seen = []
+    view.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    width, height = view.usual
+    view(torch.tensor([[-width, -height, width, height], [-2 * width, 0, 2 * width, 2 * height],
+                       [-1e4, -1e4, 1e4, 1e4], [torch.nan] * 4]))
+    two = 4 * math.log(2)
+    assert torch.allclose(seen[0][:3], torch.tensor([[0, 0, 0, 0], [two, 0, 0, 4], [4, 4, 0, 0]]), atol=1e-5)
+    assert torch.isfinite(seen[0]).all()
 
 
 def test_two_copies_paint_the_same_bytes(nano, nano_folder):

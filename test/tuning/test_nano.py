@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vbanana_ros.camera import frustum
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
@@ -19,7 +20,16 @@ from vbanana_ros.tasks import TASKS, Request
 from vbanana_ros.tuning import scenes
 from vbanana_ros.tuning.batches import Batches
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
-from vbanana_ros.tuning.nano import GUIDANCE, PICTURE_STEPS, SHIFT, UNTOLD, NanoStudent, palette_loss, velocity_error
+from vbanana_ros.tuning.nano import (
+    GUIDANCE,
+    PICTURE_STEPS,
+    SHIFT,
+    UNCALIBRATED,
+    UNTOLD,
+    NanoStudent,
+    palette_loss,
+    velocity_error,
+)
 from vbanana_ros.tuning.probe import Probe
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.scenes import load_frame, scene_path
@@ -97,6 +107,31 @@ def test_a_batch_fits_together(scenes_folder, feed, student, target):
         assert (chosen < batch["colored"].sum(1)[:n]).all()
         terms = made(batch)
         assert all(torch.isfinite(term) and term.requires_grad for term in terms.values())
+
+
+def test_it_is_told_the_camera_of_most_images(scenes_folder, feed, student):
+    """That of the record as it was cut; of those that have none, and of some others, nothing."""
+    tiny = student(**TINY)
+    batches = Batches(feed(scenes_folder), tiny.recipe, tiny.collate, seed=1)
+    told = []
+    for step in range(40):
+        drawn, rng = batches.draw(step)
+        drawn.records[0] = replace(drawn.records[0], K=None)
+        first, second = tiny.collate(drawn, rng)["frustums"].numpy()
+        assert np.isnan(first).all()
+        if np.isfinite(second).all():
+            record = drawn.records[1]
+            assert np.array_equal(second, frustum(record.K, *record.rgb.shape[:2]))
+        told.append(np.isfinite(second).all())
+    assert 1 - 3 * UNCALIBRATED < np.mean(told) < 1
+
+
+def test_gradients_are_numbers_where_no_camera_is_known(student):
+    unet = student(**TINY).unet
+    sample = torch.zeros(2, 3, 32, 32)
+    features = unet.encode(sample, sample, torch.ones(2), torch.full((2, 4), torch.nan))
+    sum(level.square().sum() for level in features.levels).backward()
+    assert all(torch.isfinite(p.grad).all() for p in unet.encoder[1].parameters())
 
 
 def test_targets_are_every_second_pixel_from_the_phase(scenes_folder, feed, student, monkeypatch):

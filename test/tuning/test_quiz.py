@@ -17,7 +17,7 @@ class Perfect:
     def __init__(self, quiz, wrong=False):
         self.targets, self.wrong = iter([[e.target for e in asked] for _, asked in quiz.asked]), wrong
 
-    def encode_image(self, rgb):
+    def encode_image(self, rgb, K=None):
         return rgb
 
     def encode_prompts(self, texts):
@@ -64,9 +64,9 @@ def test_pictures_show_image_target_and_answer(quiz, tmp_path):
     painted = quiz.paint(Perfect(quiz))
     sheet = quiz.picture(painted, tmp_path / "samples" / "sheet.png")
     assert np.array_equal(cv2.imread(str(tmp_path / "samples" / "sheet.png"))[..., ::-1], sheet)
-    height, width = quiz.asked[0][0].shape[:2]
+    height, width = quiz.asked[0][0].rgb.shape[:2]
     assert sheet.shape[1] == 3 * width and sheet.shape[0] % (height + 14) == 0
-    assert np.array_equal(sheet[:height, :width], quiz.asked[0][0])
+    assert np.array_equal(sheet[:height, :width], quiz.asked[0][0].rgb)
     assert np.array_equal(sheet[:height, width:2 * width], sheet[:height, 2 * width:])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError
 from vbanana_ros.evaluation.scores import Scores
 from vbanana_ros.evaluation.store import Store
@@ -54,7 +55,7 @@ class Exam:
         answered: list[list[tuple[Question, Answer]]] = [[] for _ in cases]
         for requests, places in alike.items():
             if requests:
-                frames = [Frame(cases[i].rgb) for i in places]
+                frames = [Frame(cases[i].rgb, camera=_camera(cases[i])) for i in places]
                 perceived = Perception(self.generator, requests, votes=self.votes).together(frames)
                 for i, one in zip(places, perceived, strict=True):
                     answered[i] = list(zip(asked[i], one.answers, strict=True))
@@ -71,6 +72,11 @@ class Exam:
         for question, answer in answered:
             scores.add(question, answer.result, self.align)
         return scores
+
+
+def _camera(case: Case) -> Camera | None:
+    height, width = case.rgb.shape[:2]
+    return None if case.K is None else Camera(width, height, case.K)
 
 
 def _read(cases: Sequence[Case], place: int) -> Case | InputError:

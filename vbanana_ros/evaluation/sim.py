@@ -39,7 +39,8 @@ class SimCases(Sequence[Case]):
             raise IndexError(place)
         scene = make_scene(FIRST_SEED + place)
         record = record_of(self.renderer.render(scene, scene.cameras(1)[0]), f"scene {FIRST_SEED + place}")
-        return Case(record.rgb, tuple(questions(record, np.random.default_rng((FIRST_SEED + place, 2)))), record.name)
+        return Case(record.rgb, tuple(questions(record, np.random.default_rng((FIRST_SEED + place, 2)))), record.name,
+                    record.K)
 
 
 def questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vbanana_ros.camera import Camera
 from vbanana_ros.evaluation.metrics import DepthScore
 from vbanana_ros.perception import Frame, Perception
 from vbanana_ros.sim.render import SimFrame
@@ -55,7 +56,8 @@ def steadiness(perception: Perception, frames: Iterable[tuple[int, SimFrame]], r
     scores = {s: SteadyScore() for s in seconds}
     steady = {s: Steady() for s in seconds}
     for i, (stamp, frame) in enumerate(frames):
-        perceived = perception(Frame(frame.rgb, stamp))
+        height, width = frame.rgb.shape[:2]
+        perceived = perception(Frame(frame.rgb, stamp, camera=Camera(width, height, frame.K)))
         for s in seconds:
             scores[s].add(steady[s](perceived, s).result("depth").depth, frame.depth, cut=i % round_ == 0)
     return scores

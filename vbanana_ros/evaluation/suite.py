@@ -42,11 +42,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Case:
-    """A frame, uint8 RGB [H, W, 3], and all that is asked of it, in one batch; name: of the frame, for people."""
+    """A frame, uint8 RGB [H, W, 3], and all that is asked of it, in one batch; name: of the frame, for people.
+
+    K: float64 [3, 3], pixels, of its camera; None where it is not known.
+    """
 
     rgb: np.ndarray
     questions: tuple[Question, ...]
     name: str = ""
+    K: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

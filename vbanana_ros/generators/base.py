@@ -52,10 +52,12 @@ class Generator(Protocol):
     def encode_prompts(self, texts: Sequence[str]) -> Any:
         """Embed prompts; cached by text."""
 
-    def encode_image(self, rgb: np.ndarray) -> Any:
+    def encode_image(self, rgb: np.ndarray, K: np.ndarray | None = None) -> Any:
         """uint8 RGB [H, W, 3] -> what every prompt shares of this frame, at the generator's own size.
 
-        Up to max_images images [B, H, W, 3] are looked at in one batch. Raises InputError for any other array.
+        Up to max_images images [B, H, W, 3] are looked at in one batch. K: float [3, 3], or [B, 3, 3], of the camera,
+        pixels of the image as given, NaN or None where it is not known; a generator that was not taught to read it
+        leaves it alone. Raises InputError for any other array.
         """
 
     def generate(self, image: Any, prompts: Any, steps: int = 1, seed: int = 0) -> np.ndarray:

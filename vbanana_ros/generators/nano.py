@@ -14,6 +14,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 
+from vbanana_ros.camera import frustum
 from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators.assemble import silence
 from vbanana_ros.generators.base import Capabilities
@@ -31,10 +32,12 @@ CACHED = 64
 class EncodedImage:
     """Frames at the generator's size: RGB [B, 3, h, w] in -1..1, and what was found in them.
 
+    frustums: [B, 4], of their cameras, see `camera.frustum`; NaN where one is not known, None where none is.
     single: it was made of one image and not of a batch of them.
     """
 
     rgb: torch.Tensor
+    frustums: torch.Tensor | None
     features: Features
     single: bool
 
@@ -43,7 +46,8 @@ class EncodedImage:
 
     def select(self, index: torch.Tensor) -> EncodedImage:
         """These frames, one a prompt."""
-        return EncodedImage(self.rgb[index], self.features.select(index), self.single)
+        frustums = None if self.frustums is None else self.frustums[index]
+        return EncodedImage(self.rgb[index], frustums, self.features.select(index), self.single)
 
 
 class NanoPipeline(DiffusionPipeline):
@@ -61,12 +65,12 @@ class NanoPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], image: np.ndarray | Image.Image | None = None, height: int = 192,
                  width: int = 256, num_inference_steps: int = 1, guidance_scale: float = 1.0, seed: int = 0,
-                 output_type: str = "pil") -> ImagePipelineOutput:
+                 output_type: str = "pil", K: np.ndarray | None = None) -> ImagePipelineOutput:
         """Paint one image a prompt, all about one image: PIL, uint8 RGB [H, W, 3], or None for text alone.
 
         height, width: of what is painted, pixels, multiples of the painter's. guidance_scale: of text alone, 1 none.
-        output_type: `pil`, else a float32 array [N, height, width, 3] in 0..1. Raises InputError for another size or
-        image.
+        output_type: `pil`, else a float32 array [N, height, width, 3] in 0..1. K: float [3, 3], of the image's camera,
+        pixels; None where it is not known. Raises InputError for another size or image.
         """
         if height < 1 or width < 1 or height % self.unet.size_multiple or width % self.unet.size_multiple:
             raise InputError(f"cannot paint {width}x{height} pixels; give multiples of {self.unet.size_multiple}")
@@ -76,7 +80,7 @@ class NanoPipeline(DiffusionPipeline):
         encoded = None
         if image is not None:
             rows = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
-            encoded = self.encode(image, height, width).select(rows)
+            encoded = self.encode(image, height, width, K).select(rows)
         rgb = self.paint(encoded, prompts, (height, width), num_inference_steps, seed, guidance_scale)
         rgb = rgb.permute(0, 2, 3, 1).float().cpu().numpy()
         if output_type == "pil":
@@ -88,11 +92,18 @@ class NanoPipeline(DiffusionPipeline):
         batch = self.text_encoder.tokenizer(texts)
         return self.text_encoder(**{k: v.to(self.device) for k, v in batch.items()})
 
-    def encode(self, image: np.ndarray, height: int, width: int) -> EncodedImage:
-        """uint8 RGB [H, W, 3], or a batch of them -> at the generator's size, with features for one-step answers."""
+    def encode(self, image: np.ndarray, height: int, width: int, K: np.ndarray | None = None) -> EncodedImage:
+        """uint8 RGB [H, W, 3], or a batch of them -> at the generator's size, with features for one-step answers.
+
+        K: float [3, 3], or of each of a batch, of the camera on the image's own pixels; NaN or None: not known.
+        """
         check_image(image)
-        rgb = pixels(image, height, width, self.device, self.unet.dtype)
-        return EncodedImage(rgb, self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(len(rgb))), image.ndim == 3)
+        rgb, frustums = pixels(image, height, width, self.device, self.unet.dtype), None
+        if K is not None:
+            frustums = np.stack([frustum(one, *image.shape[-3:-1]) for one in np.reshape(K, (len(rgb), 3, 3))])
+            frustums = torch.from_numpy(frustums).to(self.device)
+        features = self.unet.encode(rgb, torch.zeros_like(rgb), rgb.new_ones(len(rgb)), frustums)
+        return EncodedImage(rgb, frustums, features, image.ndim == 3)
 
     def paint(self, images: EncodedImage | None, prompts: PromptTokens, size: tuple[int, int], steps: int,
               seed: int, guidance: float) -> torch.Tensor:
@@ -111,11 +122,11 @@ class NanoPipeline(DiffusionPipeline):
         noise = torch.randn(shape[1:], generator=torch.Generator().manual_seed(seed))
         sample = noise.to(self.device).expand(shape)
         self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), device=self.device)
-        rgb = images.rgb if images is not None else None
+        rgb, frustums = (None, None) if images is None else (images.rgb, images.frustums)
         for i, timestep in enumerate(self.scheduler.timesteps):
             sigma = self.scheduler.sigmas[i]
             time = sigma.to(self.device).expand(shape[0])
-            features = self.unet.encode(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype))
+            features = self.unet.encode(rgb, sample.to(self.unet.dtype), time.to(self.unet.dtype), frustums)
             clean = self.unet.paint(features, prompts)
             if nothing is not None:
                 unguided = self.unet.paint(features, nothing)
@@ -162,10 +173,10 @@ class NanoGenerator:
         return self._embed(tuple(texts))
 
     @torch.inference_mode()
-    def encode_image(self, rgb: np.ndarray) -> EncodedImage:
-        """The way down and back of the UNet, once a frame."""
+    def encode_image(self, rgb: np.ndarray, K: np.ndarray | None = None) -> EncodedImage:
+        """The way down and back of the UNet, once a frame; K: of its camera, as `Generator` says."""
         check_image(rgb)
-        return self.pipeline.encode(rgb, *self.size(*rgb.shape[-3:-1]))
+        return self.pipeline.encode(rgb, *self.size(*rgb.shape[-3:-1]), K)
 
     @torch.inference_mode()
     def generate(self, image: EncodedImage | None, prompts: PromptTokens, steps: int = 1, seed: int = 0) -> np.ndarray:

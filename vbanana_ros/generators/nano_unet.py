@@ -84,6 +84,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         temb = 4 * channels[0]
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(channels[0], temb)
+        self.view = _View(temb)
         # Image, sample, and where in the picture a patch is (a flat wall looks the same everywhere).
         self.conv_in = nn.Conv2d(2 * 3 * patch**2 + 3, channels[0], 3, padding=1)
         self.conv_in_looks = nn.Conv2d(3, look_dim, 3, padding=1)
@@ -115,7 +116,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
     @property
     def encoder(self) -> tuple[nn.Module, ...]:
         """What `encode` runs."""
-        return self.time_embedding, self.conv_in, self.conv_in_looks, self.down, self.back
+        return self.time_embedding, self.view, self.conv_in, self.conv_in_looks, self.down, self.back
 
     @torch.no_grad()
     def _begin_with_rgb(self) -> None:
@@ -125,10 +126,12 @@ class NanoUNet(ModelMixin, ConfigMixin):
         self.conv_in_looks.weight[:3] = 0
         self.conv_in_looks.weight[range(3), range(3), 1, 1] = 5.0
 
-    def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor) -> Features:
+    def encode(self, image: torch.Tensor | None, sample: torch.Tensor, timestep: torch.Tensor,
+               frustums: torch.Tensor | None = None) -> Features:
         """The way down and back.
 
-        image, sample: [B, 3, H, W] in -1..1 (image None: text alone); timestep: [B] in 0..1.
+        image, sample: [B, 3, H, W] in -1..1 (image None: text alone); timestep: [B] in 0..1. frustums: [B, 4], of each
+        image, see `camera.frustum`, NaN where it is not known; None where no one is.
         """
         b, _, height, width = sample.shape
         patch = self.config.patch
@@ -141,6 +144,8 @@ class NanoUNet(ModelMixin, ConfigMixin):
         place = torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(b, -1, -1, -1)
         patches = F.pixel_unshuffle(torch.cat([image, sample], 1), patch)
         temb = self.time_embedding(self.time_proj(1000 * timestep).to(sample.dtype))
+        if frustums is not None:
+            temb = temb + self.view(frustums).to(temb.dtype)
         hidden = self.conv_in(torch.cat([patches, place, known], 1))
         levels = []
         for down in self.down:
@@ -262,6 +267,34 @@ def _logits(query: torch.Tensor, keys: torch.Tensor, usable: torch.Tensor) -> to
 def _blend(paint: torch.Tensor, shares: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
     """Free paint [N, 3, h, w] and colours [N, P, 3], by their shares [N, 1 + P, h, w]."""
     return shares[:, :1] * paint.float() + torch.einsum("nphw,npc->nchw", shares[:, 1:], colors)
+
+
+class _View(nn.Module):
+    """How wide the camera's view is, and where in it the optical axis is: [B, 4] -> [B, T], added to the time embedding
+    as SDXL adds the size and crop of a picture (arXiv 2307.01952). Zero for a camera that is not known.
+
+    A thing twice as far before a lens twice as long looks the same, so without it metres are a guess.
+    """
+
+    # Half the width and height at distance 1 of the view that training knows best, 60 by 47 degrees.
+    usual = (0.58, 0.435)
+
+    def __init__(self, temb: int) -> None:
+        super().__init__()
+        self.embedding = TimestepEmbedding(4, temb)
+        zero_module(self.embedding.linear_2)
+
+    def forward(self, frustums: torch.Tensor) -> torch.Tensor:
+        first, last = frustums.float().nan_to_num().split(2, 1)
+        half = (last - first) / 2
+        known = frustums.isfinite().all(1, keepdim=True) & (half > 0).all(1, keepdim=True)
+        half = torch.where(known, half, 1.0)
+        size = (half / half.new_tensor(self.usual)).log()
+        middle = (last + first) / half
+        # Lenses differ by a few tenths, and what meets the first layer should be about 1; a lens beyond all that were
+        # seen in training is taken for the last of them.
+        view = (4 * torch.cat([size, middle], 1)).clamp(-4, 4)
+        return self.embedding(view.to(self.embedding.linear_1.weight.dtype)) * known
 
 
 class _Down(nn.Module):

@@ -138,8 +138,8 @@ class StockGenerator:
             denoiser.to(self.device)
 
     @torch.inference_mode()
-    def encode_image(self, rgb: np.ndarray) -> Seen:
-        """The image, or several of one size, through the VAE, once a frame."""
+    def encode_image(self, rgb: np.ndarray, K: np.ndarray | None = None) -> Seen:
+        """The image, or several of one size, through the VAE, once a frame; of cameras these models know nothing."""
         check_image(rgb)
         if rgb.ndim == 4 and len(rgb) > 1:  # whoever put images together takes them apart again
             return Seen(rgb, self._reference(rgb))

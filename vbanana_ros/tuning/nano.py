@@ -13,6 +13,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, ModelMixin
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
+from vbanana_ros.camera import frustum
 from vbanana_ros.generators.nano import NanoGenerator, NanoPipeline
 from vbanana_ros.generators.nano_text import NanoTextEncoder, PromptTokens
 from vbanana_ros.generators.nano_unet import NanoUNet, Painting
@@ -25,9 +26,10 @@ from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.muon import Muon
 from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss, write_probe
 from vbanana_ros.tuning.recipe import Recipe
+from vbanana_ros.tuning.records import Record
 
 # Weights that meet inputs and outputs: not the hidden matrices that Muon is for.
-_OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.to_", "probe")
+_OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.view", "unet.to_", "probe")
 # How much better, in nats, the next of the painter's own colours must fit an instance to be taken.
 PREFERENCE = 0.5
 # Pictures from text: so many denoising steps and so much guidance, and so often it is taught what no text asks for.
@@ -37,6 +39,8 @@ UNTOLD = 0.1
 # It paints things that are far apart in one colour rather than one thing in two, and of what it paints smaller than
 # this share of the picture most is nothing.
 INSTANCES = {"merge_box": 1.2, "min_instance": 0.0025}
+# The share of the images whose camera it is not told, as of photographs.
+UNCALIBRATED = 0.15
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
 # Weights in the loss of the errors of what is painted from noise.
@@ -75,13 +79,14 @@ class NanoStudent(nn.Module):
     def paint(self, batch: dict[str, Any]) -> tuple[Painting, torch.Tensor, torch.Tensor]:
         """What is painted: answers and then edits, and pictures from text; what the probe reads, a row of `facts`."""
         tokens: PromptTokens = self.text_encoder(batch["ids"], batch["colors"], batch["colored"])
-        images, owner = batch["images"], batch["owner"]
+        images, owner, frustums = batch["images"], batch["owner"], batch["frustums"]
         about, alone = torch.arange(len(tokens)).split((len(tokens) - len(batch["texts"]), len(batch["texts"])))
         if self.recipe.target == "x0":
-            shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)))
+            shared = self.unet.encode(images, torch.zeros_like(images), images.new_ones(len(images)), frustums)
             features = shared.select(owner)
         else:
-            shared = features = self.unet.encode(images[owner], batch["answer_sample"], batch["answer_time"])
+            shared = features = self.unet.encode(images[owner], batch["answer_sample"], batch["answer_time"],
+                                                 frustums[owner])
         if len(batch["edit_image"]):
             features = features + self.unet.encode(batch["edit_image"], batch["edit_sample"], batch["edit_time"])
         painting = self.unet.decode(features, tokens.select(about), tuple(batch["phase"].tolist()))
@@ -115,7 +120,8 @@ class NanoStudent(nn.Module):
         batch |= self.text_encoder.tokenizer([e.prompt for e in drawn.examples + edits] + told)
         facts = [fit_map(known_facts(r), size)[:, PATCH // 2::PATCH, PATCH // 2::PATCH] for r in drawn.records]
         return batch | {
-            "images": drawn.images, "owner": torch.tensor(drawn.owners), "phase": torch.tensor([row, column]),
+            "images": drawn.images, "frustums": torch.from_numpy(_frustums(drawn.records, rng)),
+            "owner": torch.tensor(drawn.owners), "phase": torch.tensor([row, column]),
             "targets": thin(answers + edited),
             "valid": thin([fit_map(e.valid, size) for e in drawn.examples]),
             "choice": thin([fit_map(e.choice, size)[0].long() for e in drawn.examples]),
@@ -185,6 +191,13 @@ def losses(painting: Painting, pictures: torch.Tensor, read: torch.Tensor, batch
 def velocity_error(clean: torch.Tensor, target: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     """x0 is what is predicted, velocity what the sampler follows, (x_t - x0) / t: its mean square error."""
     return ((clean - target) / time[:, None, None, None].clamp(min=0.1)).square().mean()
+
+
+def _frustums(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
+    """float32 [B, 4], of each image; NaN where the camera is not known or is not told."""
+    told = rng.random(len(records)) >= UNCALIBRATED
+    return np.stack([frustum(r.K, *r.rgb.shape[:2]) if r.K is not None and tell else np.full(4, np.nan, np.float32)
+                     for r, tell in zip(records, told, strict=True)])
 
 
 def _times(count: int, blank: float, rng: np.random.Generator) -> torch.Tensor:

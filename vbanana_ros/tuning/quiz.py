@@ -13,11 +13,13 @@ from vbanana_ros.evaluation.scores import HEADLINES, Scores
 from vbanana_ros.evaluation.suite import Question
 from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.base import Generator
+from vbanana_ros.places import places_alike
 from vbanana_ros.results import DepthMap, NormalMap
 from vbanana_ros.tasks import TASKS, Task
 from vbanana_ros.tuning.batches import Batches, any_prompt, reads
 from vbanana_ros.tuning.examples import Example, make_example
 from vbanana_ros.tuning.mixture import Mixture
+from vbanana_ros.tuning.records import Record
 
 RECORDS = 32
 PICTURED = 3  # examples of a task in the picture
@@ -25,9 +27,9 @@ PICTURED = 3  # examples of a task in the picture
 
 @dataclass(frozen=True)
 class Quiz:
-    """Images, uint8 RGB [H, W, 3], each with prompts whose answers are known; tasks: as the model speaks them."""
+    """Records, each with prompts about its image whose answers are known; tasks: as the model speaks them."""
 
-    asked: Sequence[tuple[np.ndarray, Sequence[Example]]]
+    asked: Sequence[tuple[Record, Sequence[Example]]]
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS)
 
     @classmethod
@@ -41,7 +43,7 @@ class Quiz:
         for place in range(min(RECORDS, len(held)) if held else 0):
             record, rng = held[place * len(held) // min(RECORDS, len(held))], np.random.default_rng(place)
             examples = [make_example(task, record, rng, most_classes, tasks) for task in mixture.tasks]
-            asked.append((record.rgb, [e for e in examples if e and e.valid.any() and reads(check, e, [])]))
+            asked.append((record, [e for e in examples if e and e.valid.any() and reads(check, e, [])]))
         return cls(asked, tasks)
 
     @classmethod
@@ -49,34 +51,36 @@ class Quiz:
         """What the first batches of a run ask."""
         asked = []
         for drawn, _ in map(batches.draw, range(count)):
-            asked += [(record.rgb, [e for e, owner in zip(drawn.examples, drawn.owners, strict=True) if owner == i])
+            asked += [(record, [e for e, owner in zip(drawn.examples, drawn.owners, strict=True) if owner == i])
                       for i, record in enumerate(drawn.records)]
         return cls(asked, batches.tasks)
 
     def paint(self, generator: Generator) -> list[list[np.ndarray]]:
         """The generator's answers, float32 RGB [h, w, 3]: for each image one a prompt."""
         steps = generator.capabilities.steps
-        return [list(generator.generate(generator.encode_image(rgb),
+        return [list(generator.generate(generator.encode_image(record.rgb, record.K),
                                         generator.encode_prompts([e.prompt for e in asked]), steps))
-                for rgb, asked in self.asked]
+                for record, asked in self.asked]
 
     def scores(self, painted: Sequence[Sequence[np.ndarray]]) -> Scores:
         """The evaluation's figures of what was painted."""
         scores = Scores(frames=len(self.asked))
-        for (rgb, asked), answers in zip(self.asked, painted, strict=True):
+        for (record, asked), answers in zip(self.asked, painted, strict=True):
             for example, answer in zip(asked, answers, strict=True):
-                result = self.tasks[example.request.task].decode(answer, example.request).resize(*rgb.shape[:2])
+                result = self.tasks[example.request.task].decode(answer, example.request)
+                places = places_alike(record.rgb, *answer.shape[:2])
+                result = result.resize(*record.rgb.shape[:2], places)
                 scores.add(_question(example), result)
         return scores
 
     def picture(self, painted: Sequence[Sequence[np.ndarray]], path: Path) -> np.ndarray:
         """Write some examples as a PNG, one a row: image, true answer, painted answer; returns it, uint8 RGB."""
         rows, shown = [], dict.fromkeys(HEADLINES, 0)
-        for (rgb, asked), answers in zip(self.asked, painted, strict=True):
+        for (record, asked), answers in zip(self.asked, painted, strict=True):
             for example, answer in zip(asked, answers, strict=True):
                 shown[example.request.task] += 1
                 if shown[example.request.task] <= PICTURED:
-                    rows.append((example.request.task, _row(rgb, example, answer)))
+                    rows.append((example.request.task, _row(record.rgb, example, answer)))
         sheet = np.concatenate([row for _, row in sorted(rows, key=lambda row: row[0])])
         write_bytes(path, cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
         return sheet
