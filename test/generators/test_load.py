@@ -55,7 +55,8 @@ def test_the_profile_round_trips(folder):
     before = (folder / "vbanana.json").read_text()
     write_profile(folder, profile)
     assert (folder / "vbanana.json").read_text() == before and read_profile(folder) == profile
-    assert set(profile.sha256) == {WEIGHTS, "text_encoder/diffusion_pytorch_model.safetensors"}
+    assert set(profile.sha256) == {WEIGHTS, "text_encoder/diffusion_pytorch_model.safetensors",
+                                   "probe/model.safetensors"}
 
 
 def test_one_checksum_stands_for_all_weights(folder):
