@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -66,10 +67,10 @@ class Quiz:
         """The evaluation's figures of what was painted."""
         scores = Scores(frames=len(self.asked))
         for (record, asked), answers in zip(self.asked, painted, strict=True):
+            places = cache(partial(places_alike, record.rgb))  # once an image, as in use
             for example, answer in zip(asked, answers, strict=True):
                 result = self.tasks[example.request.task].decode(answer, example.request)
-                places = places_alike(record.rgb, *answer.shape[:2])
-                result = result.resize(*record.rgb.shape[:2], places)
+                result = result.resize(*record.rgb.shape[:2], places(*answer.shape[:2]))
                 scores.add(_question(example), result)
         return scores
 
