@@ -13,7 +13,7 @@ from vbanana_ros.results import DepthMap, NormalMap
 from vbanana_ros.sim import Renderer, make_scene
 from vbanana_ros.sim.expressions import VISIBLE_SHARE
 from vbanana_ros.tasks import make_request
-from vbanana_ros.tasks.instance import InstanceDecoder
+from vbanana_ros.tasks.instance import PAPER
 from vbanana_ros.tuning.examples import choose_classes, choose_expressions, expression_labels
 from vbanana_ros.tuning.records import Record
 from vbanana_ros.tuning.scenes import record_of
@@ -64,5 +64,5 @@ def _instance(record: Record, name: str, rng: np.random.Generator) -> Question:
     """All instances of a class but those too small for the paper's decoder, which are not evaluated."""
     question = instance_question(record, name, rng)
     labels = question.truth.labels
-    small = [d.id for d in question.truth.detections if d.area < InstanceDecoder().min_area * labels.size]
+    small = [d.id for d in question.truth.detections if d.area < PAPER.min_area * labels.size]
     return replace(question, known=question.known & ~np.isin(labels, small))

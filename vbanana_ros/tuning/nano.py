@@ -32,15 +32,15 @@ from vbanana_ros.tuning.records import Record
 _OUTER = ("text_encoder.word", "text_encoder.place", "unet.conv_in", "unet.view", "unet.to_", "probe")
 # How much better, in nats, the next of the painter's own colours must fit an instance to be taken.
 PREFERENCE = 0.5
+# How instances are decoded: it paints things that lie apart in one colour rather than one thing in two, and of what it
+# paints smaller than this share of the picture most is nothing.
+INSTANCES = {"merge_box": 1.2, "min_instance": 0.0025}
+# The share of the images whose camera it is not told, as of photographs.
+UNCALIBRATED = 0.15
 # Pictures from text: so many denoising steps and so much guidance, and so often it is taught what no text asks for.
 PICTURE_STEPS = 12
 GUIDANCE = 3.0
 UNTOLD = 0.1
-# It paints things that are far apart in one colour rather than one thing in two, and of what it paints smaller than
-# this share of the picture most is nothing.
-INSTANCES = {"merge_box": 1.2, "min_instance": 0.0025}
-# The share of the images whose camera it is not told, as of photographs.
-UNCALIBRATED = 0.15
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
 # Weights in the loss of the errors of what is painted from noise.
