@@ -10,7 +10,7 @@ import pytest
 from vbanana_ros.errors import SimError
 from vbanana_ros.sim import CLASSES, Renderer
 from vbanana_ros.sim.furniture import STUFF
-from vbanana_ros.sim.studio import MOST_THINGS, make_studio_scene
+from vbanana_ros.sim.studio import MOST_THINGS, PLACE, SIZE, TALL, make_studio_scene
 
 SEEDS = range(30_000, 30_040)
 
@@ -55,6 +55,21 @@ def test_things_stand_from_left_to_right_in_the_order_of_the_classes(frames):
         places = [CLASSES.index(thing.class_name) for thing in frame.objects]
         columns = [np.nonzero(frame.instances == thing.id)[1].mean() for thing in frame.objects]
         assert places == sorted(places) and columns == sorted(columns)
+
+
+def test_how_many_there_are_says_where_they_stand_and_from_where_they_are_seen():
+    scenes = [make_studio_scene(seed) for seed in SEEDS]
+    for count, tall in zip((1, 2, 3), TALL, strict=True):
+        alike = [scene for scene in scenes if len(scene.objects) == count]
+        cameras = [scene.cameras(1)[0] for scene in alike]
+        assert len(alike) > 5 and len({tuple(camera.position) for camera in cameras}) == 1
+        for scene in alike:
+            middles = np.array([thing.position for thing in scene.objects])
+            assert np.allclose(middles[:, 0], PLACE * ((count - 1) / 2 - np.arange(count)))
+            assert np.allclose(middles[:, 1], 0)
+            for thing in scene.objects:
+                assert np.isclose(np.max(thing.extent / (*SIZE, tall)), 1)
+                assert np.isclose(thing.position[2], thing.extent[2] / 2)
 
 
 def test_the_ground_is_plain_and_light(frames):

@@ -1,8 +1,9 @@
 """Studio scenes: one to three things side by side before a plain ground, as in a catalogue.
 
-Pictures from text are taught with these. Of a furnished room a few words tell next to nothing; here there is nothing
-that they do not tell of, and a small painter can learn what they mean. Sizes are not real ones: no depth is to be
-learnt from these.
+Pictures from text are taught with these. Of a furnished room a few words tell next to nothing; here they tell next to
+all: what stands where, how large, in which light and seen from where follows from how many things there are. Only the
+shapes and shades that a thing of its name may have are left to chance. A small painter learns what words mean from
+these; whatever else differed it would have to paint as a blur. Sizes are not real ones: no depth is to be learnt here.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import numpy as np
 
 from .furniture import BUILDERS, CLASSES
 from .layout import Layout
-from .lights import tint
 from .model import OBJECT_TEXTURES, add_geom, add_thing, empty_world
 from .parts import Part, bounds, turn
 from .scene import Camera, Scene, whose_geoms
 
 MOST_THINGS = 3
-GAP = 0.12  # metres, between things about a metre large
+PLACE = 1.15  # metres, from thing to thing
+SIZE = 1.0, 1.2  # metres, how wide and deep a thing may be
+TALL = 1.0, 1.25, 1.5  # metres, how tall one of one, two or three things may be
+YAW = 0.3  # radians: each shows its front and a little of its right side
 FOVY = 35.0  # degrees
 
 
@@ -26,17 +29,13 @@ class StudioScene(Scene):
     """A scene of kind "studio", seen from its front."""
 
     def _camera(self, rng: np.random.Generator) -> Camera:
-        """As near as all things can be seen from, from a little above and to one side."""
-        things = self.layout.things
-        low, high = np.min([t.low for t in things], 0), np.max([t.high for t in things], 0)
-        yaw, pitch = np.radians(rng.uniform(-12, 12)), np.radians(rng.uniform(18, 32))
-        back = np.array([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
-        middle, tan = (low + high) / 2, np.tan(np.radians(FOVY) / 2)
-        wide, deep, tall = high - low
+        """As near as all places can be seen from, from a little above."""
+        count, pitch = len(self.objects), np.radians(25)
         # From above, what is deep is also tall.
-        needed = max(wide / (4 / 3), tall + deep / 2) / 2 / tan
-        reach = needed * rng.uniform(1.05, 1.15) + deep / 2
-        return Camera.looking_at(middle + reach * back, middle, FOVY)
+        tall = max(PLACE * count / (4 / 3), TALL[count - 1] + 0.45)
+        reach = tall / 2 / np.tan(np.radians(FOVY) / 2) + 0.3
+        middle = np.array([0, 0, 0.4 * TALL[count - 1]])
+        return Camera.looking_at(middle + reach * np.array([0, np.cos(pitch), np.sin(pitch)]), middle, FOVY)
 
 
 def make_studio_scene(seed: int) -> StudioScene:
@@ -47,26 +46,21 @@ def make_studio_scene(seed: int) -> StudioScene:
     rng = np.random.default_rng((seed, 7))
     layout = Layout(rng, width=30.0, depth=12.0, height=12.0, walls=(2,), ceiling=False)
     classes = sorted(rng.choice([*BUILDERS], int(rng.integers(1, MOST_THINGS + 1)), replace=False), key=CLASSES.index)
-    left = 0.0
-    for name in classes:
-        left = _stand(layout, str(name), left, rng)
+    for k, name in enumerate(classes):
+        _stand(layout, str(name), PLACE * ((len(classes) - 1) / 2 - k), TALL[len(classes) - 1], rng)
     things = layout.things
     slabs = layout.shell(margin=10.0)
     return StudioScene(seed, "studio", FOVY, [t.info for t in things], layout, _model(layout, slabs, rng),
                        *whose_geoms([name for name, _ in slabs], things), np.array([t.info.position for t in things]))
 
 
-def _stand(layout: Layout, name: str, left: float, rng: np.random.Generator) -> float:
-    """Add a thing about a metre large, its front to the camera (+y), to the right (-x) of `left`; its own right end."""
+def _stand(layout: Layout, name: str, x: float, tall: float, rng: np.random.Generator) -> None:
+    """Add a thing as large as it may be, its front to the camera (+y), on the ground in the middle of its place."""
     parts = BUILDERS[name](rng)
-    low, high = bounds(parts)
-    # Seen from the front, depth makes a thing look large less than width and height do.
-    scale = rng.uniform(0.9, 1.1) / max((high - low) * (1, 0.6, 1))
-    yaw = rng.uniform(-0.35, 0.35)
-    parts = [p.scaled(scale) for p in parts]
-    low, high = bounds([p.moved(np.zeros(3), turn(yaw)) for p in parts])
-    place = np.array([left - GAP - high[0], -(low[1] + high[1]) / 2, -low[2]])
-    return layout.put(name, parts, "medium", place, yaw).low[0]
+    low, high = bounds([p.moved(np.zeros(3), turn(YAW)) for p in parts])
+    scale = np.min(np.array([*SIZE, tall]) / (high - low))
+    middle = scale * np.array([*(low + high)[:2] / 2, low[2]])
+    layout.put(name, [p.scaled(scale) for p in parts], "medium", np.array([x, 0, 0]) - middle, YAW)
 
 
 def _model(layout: Layout, slabs: list[tuple[str, Part]], rng: np.random.Generator) -> mujoco.MjModel:
@@ -76,12 +70,11 @@ def _model(layout: Layout, slabs: list[tuple[str, Part]], rng: np.random.Generat
     spec.visual.headlight.diffuse = np.full(3, 0.2)
     spec.visual.headlight.specular = np.zeros(3)
     spec.worldbody.add_light(type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[2, 6, 8], castshadow=False,
-                             dir=[-rng.uniform(0.1, 0.5), -0.6, -1], diffuse=tint(0.5, rng), specular=np.full(3, 0.2))
+                             dir=[-0.3, -0.6, -1], diffuse=np.full(3, 0.5), specular=np.full(3, 0.2))
     for name in ("floor", "wall", "plain", *(f"thing{k}" for k in range(OBJECT_TEXTURES))):
         spec.add_material(name=name, specular=0.0 if name in ("floor", "wall") else 0.2, shininess=0.4)
-    ground = rng.uniform(0.6, 0.85) + rng.uniform(-0.03, 0.03, 3)
     for name, part in slabs:
-        add_geom(spec, part, ground, name)
+        add_geom(spec, part, np.full(3, 0.72), name)
     for thing in layout.things:
         add_thing(spec, thing, rng)
     return spec.compile()
