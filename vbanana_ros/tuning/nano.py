@@ -201,13 +201,14 @@ def _frustums(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray
 
 
 def _times(count: int, blank: float, rng: np.random.Generator) -> torch.Tensor:
-    """Noise levels to train on, float32 [count]: evenly spread from the sampler's last to 1, and then shifted as its.
+    """Noise levels to train on, float32 [count]: evenly spread from the sampler's last to 1.
 
-    blank: the share of them that is 1, nothing but noise.
+    Pictures are taught what they show by noise alone, what it looks like by the rest (docs/nano.md). blank: the share
+    of them that is 1, nothing but noise.
     """
-    time = rng.uniform(1 / PICTURE_STEPS, 1, count)
+    time = rng.uniform(SHIFT / (PICTURE_STEPS + SHIFT - 1), 1, count)
     time[rng.random(count) < blank] = 1
-    return torch.from_numpy(SHIFT * time / (1 + (SHIFT - 1) * time)).float()
+    return torch.from_numpy(time).float()
 
 
 def palette_loss(guess: torch.Tensor, choice: torch.Tensor, colored: torch.Tensor) -> torch.Tensor:
