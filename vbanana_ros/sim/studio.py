@@ -17,10 +17,10 @@ from .model import OBJECT_TEXTURES, add_geom, add_thing, empty_world
 from .parts import Part, bounds, turn
 from .scene import Camera, Scene, whose_geoms
 
-MOST_THINGS = 3
 PLACE = 1.15  # metres, from thing to thing
 SIZE = 1.0, 1.2  # metres, how wide and deep a thing may be
 TALL = 1.0, 1.25, 1.5  # metres, how tall one of one, two or three things may be
+MOST_THINGS = len(TALL)
 YAW = 0.3  # radians: each shows its front and a little of its right side
 FOVY = 35.0  # degrees
 
@@ -31,10 +31,10 @@ class StudioScene(Scene):
     def _camera(self, rng: np.random.Generator) -> Camera:
         """As near as all places can be seen from, from a little above."""
         count, pitch = len(self.objects), np.radians(25)
+        tall = TALL[count - 1]
         # From above, what is deep is also tall.
-        tall = max(PLACE * count / (4 / 3), TALL[count - 1] + 0.45)
-        reach = tall / 2 / np.tan(np.radians(FOVY) / 2) + 0.3
-        middle = np.array([0, 0, 0.4 * TALL[count - 1]])
+        reach = max(PLACE * count / (4 / 3), tall + 0.45) / 2 / np.tan(np.radians(FOVY) / 2) + 0.3
+        middle = np.array([0, 0, 0.4 * tall])
         return Camera.looking_at(middle + reach * np.array([0, np.cos(pitch), np.sin(pitch)]), middle, FOVY)
 
 
