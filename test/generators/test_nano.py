@@ -173,6 +173,25 @@ def test_pictures_from_text_have_no_edges_to_follow(nano):
         assert nano.pipeline.unet.encode(sample, sample, time).looks.shape == (1, 8, 32, 48)
 
 
+def test_details_are_of_pictures_from_text_alone_and_none_to_begin_with(nano):
+    """Both the noise and its level matter to them; what is painted about an image, noisy or not, is left alone."""
+    new = NanoUNet(**{k: v for k, v in nano.pipeline.unet.config.items() if not k.startswith("_")}).eval()
+    prompts, time = nano.encode_prompts(["a red ball"]), torch.tensor([0.5])
+    sample, image = torch.randn(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = new.encode(None, sample, time)
+        plain, about = new.paint(features, prompts), new.paint(new.encode(image, sample, time), prompts)
+        coarse = new.paint(replace(features, sample=None), prompts)
+        torch.nn.init.normal_(new.detail.conv_out.weight)
+        drawn = new.paint(features, prompts)
+        assert torch.equal(plain, coarse) and torch.equal(new.paint(new.encode(image, sample, time), prompts), about)
+        assert torch.allclose(drawn - coarse, new.detail(coarse, sample, features.temb) - coarse)
+        for other in (new.encode(None, sample, 2 * time), new.encode(None, sample + image / 10, time)):
+            other.levels = features.levels
+            assert (new.detail(coarse, other.sample, other.temb) - drawn).abs().max() > 0.01
+            assert not torch.equal(new.paint(other, prompts), drawn)
+
+
 def test_it_is_a_diffusers_pipeline(nano_folder, tmp_path):
     pipe = NanoPipeline.from_pretrained(nano_folder, local_files_only=True)
     size = {"height": 48, "width": 64}

@@ -109,6 +109,18 @@ def test_a_batch_fits_together(scenes_folder, feed, student, target):
         assert all(torch.isfinite(term) and term.requires_grad for term in terms.values())
 
 
+def test_every_weight_has_a_gradient_whatever_is_drawn(scenes_folder, feed, student):
+    """As several processes want it: where nothing is painted from text, that of its details is zero."""
+    for pictures in (0, 6):
+        made = student(0, **TINY | {"pictures": pictures})
+        batch = Batches(feed(scenes_folder), made.recipe, made.collate, 0)[0]
+        terms = made(batch)
+        sum(terms.values()).backward()
+        assert all(weight.grad is not None for weight in made.parameters())
+        painted = [bool(len(batch["texts"])), terms["picture"] > 0, made.unet.detail.conv_out.weight.grad.any()]
+        assert painted == [pictures > 0] * 3
+
+
 def test_it_is_told_the_camera_of_most_images(scenes_folder, feed, student):
     """That of the record as it was cut; of those that have none, and of some others, nothing."""
     tiny = student(**TINY)
