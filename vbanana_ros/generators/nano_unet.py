@@ -47,9 +47,8 @@ class Features:
     temb: torch.Tensor
 
     def select(self, index: torch.Tensor) -> Features:
-        """The rows of these images, one a prompt."""
-        looks, sample = (None if pixels is None else pixels[index] for pixels in (self.looks, self.sample))
-        return Features([level[index] for level in self.levels], looks, sample, self.temb[index])
+        """The rows of these images, one a prompt; not of text alone, which has no images to choose from."""
+        return Features([level[index] for level in self.levels], self.looks[index], None, self.temb[index])
 
     def __add__(self, other: Features) -> Features:
         """These images and then those; none of text alone."""
@@ -139,7 +138,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         b, _, height, width = sample.shape
         patch = self.config.patch
         known = sample.new_full((b, 1, height // patch, width // patch), 0.0 if image is None else 1.0)
-        looks, noisy = (None, sample) if image is None else (self.conv_in_looks(image), None)
+        looks = None if image is None else self.conv_in_looks(image)
         if image is None:
             image = torch.zeros_like(sample)
         y = torch.linspace(-1, 1, height // patch, device=sample.device, dtype=sample.dtype)
@@ -156,7 +155,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
             levels.append(hidden)
         for back, i in zip(self.back, reversed(range(len(levels) - 1)), strict=True):
             levels[i] = self._run(back, levels[i + 1], levels[i], temb)
-        return Features(levels, looks, noisy, temb)
+        return Features(levels, looks, sample if looks is None else None, temb)
 
     def decode(self, features: Features, prompts: PromptTokens, phase: tuple[int, int]) -> Painting:
         """The way up with the text, one row a prompt, for training.
