@@ -16,6 +16,7 @@ ARGUMENTS = {
     "params_file": (PathJoinSubstitution([SHARE, "config", "perception.yaml"]), "Parameters of the node."),
     "model": ("", "A shipped model's name or a model directory; empty: the parameter file's."),
     "device": ("", "auto, cpu, cuda or cuda:N; empty: the parameter file's."),
+    "floor_frame": ("", "A frame of TF that lies on the floor, z up; empty: the parameter file's."),
     "namespace": ("", "Namespace of the node and of its relative topics."),
     "use_sim_time": ("false", "Take the time from /clock."),
     "autostart": ("true", "Configure and activate at start."),
@@ -39,7 +40,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _node(context) -> list[LifecycleNode]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    given = {name: values[name] for name in ("model", "device", "image_transport") if values[name]}
+    given = {name: values[name] for name in ("model", "device", "image_transport", "floor_frame") if values[name]}
     given |= {name: values[name].lower() == "true" for name in ("use_sim_time", "autostart")}
     remappings = []
     if values["cameras"]:

@@ -20,5 +20,6 @@ def generate_launch_description() -> LaunchDescription:
              prefix=LaunchConfiguration("python"),
              parameters=[{"seed": LaunchConfiguration("seed"), "fps": LaunchConfiguration("fps")}]),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(PERCEPTION), launch_arguments={
-            "rviz": LaunchConfiguration("rviz"), "python": LaunchConfiguration("python")}.items()),
+            "rviz": LaunchConfiguration("rviz"), "python": LaunchConfiguration("python"),
+            "floor_frame": "world"}.items()),
     ])

@@ -104,7 +104,7 @@ def sim_frame():
     depth[:4, :4], normals[:4, :4], classes[:4, :4] = np.inf, np.nan, 255
     rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     return SimFrame(rgb, depth, normals, classes, instances, objects, np.diag([60.0, 60, 1]),
-                    Camera(np.zeros(3), np.eye(3), 45.0))
+                    Camera.looking_at(np.array([0, 0, 1.25]), np.array([0, 1, 1.25]), 45.0))
 
 
 TINY = {"tasks": tuple(TASKS), "license": "Apache-2.0", "area": 64 * 96}

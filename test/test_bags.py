@@ -28,7 +28,8 @@ START, STEP = 1_700_000_000_000_000_000, 100_000_000
 H, W = 12, 16
 IMAGE, INFO = "/camera/color/image_raw", "/camera/color/camera_info"
 CLASS = {"Image": "sensor_msgs/msg/Image", "CompressedImage": "sensor_msgs/msg/CompressedImage",
-         "CameraInfo": "sensor_msgs/msg/CameraInfo", "String": "std_msgs/msg/String"}
+         "CameraInfo": "sensor_msgs/msg/CameraInfo", "String": "std_msgs/msg/String",
+         "TFMessage": "tf2_msgs/msg/TFMessage"}
 
 
 class Oracle:
@@ -98,6 +99,16 @@ def recording(n=6):
         (INFO, "CameraInfo", i, camera_info(i)), (IMAGE, "Image", i, image(i)))]
 
 
+def transform(n, height, parent="base_footprint"):
+    """A level camera so high above its parent's floor; quaternion of REP 103's optical frame in a body's."""
+    geometry, half = "geometry_msgs/msg/", 0.5
+    moved = offline(f"{geometry}Transform")(
+        translation=offline(f"{geometry}Vector3")(x=0.0, y=0.0, z=height),
+        rotation=offline(f"{geometry}Quaternion")(x=-half, y=half, z=-half, w=half))
+    return offline("tf2_msgs/msg/TFMessage")(transforms=[offline(f"{geometry}TransformStamped")(
+        header=header(n, parent), child_frame_id="optical", transform=moved)])
+
+
 @pytest.fixture
 def bag(tmp_path):
     return write_bag(tmp_path / "bag", recording())
@@ -116,6 +127,27 @@ def read(path, topic):
     with AnyReader([Path(path)]) as reader:
         chosen = [c for c in reader.connections if c.topic == topic]
         return [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(chosen)]
+
+
+def test_frames_know_the_floor_of_their_stamp(tmp_path):
+    """A mast that goes from 1 to 2 m in five images; where it is is recorded once more than 0.5 m apart."""
+    moves = [("/tf", "TFMessage", n, transform(n, height)) for n, height in ((0, 1.0), (4, 2.0))]
+    path = write_bag(tmp_path / "bag", sorted(recording(5) + moves, key=lambda message: message[2]))
+    floors = [f.frame.floor for f in read_frames(path, floor_frame="base_footprint")]
+    assert np.allclose(floors, [[0, 1 / height, 0] for height in (1, 1.25, 1.5, 1.75, 2)], atol=1e-6)
+    assert all(f.frame.floor is None for f in read_frames(path))
+
+
+def test_a_fixed_camera_knows_the_floor_at_all_times(tmp_path):
+    path = write_bag(tmp_path / "bag", [("/tf_static", "TFMessage", 9, transform(9, 1.25)),
+                                        ("/tf_static", "TFMessage", 9, b"broken"), *recording(3)])
+    assert np.allclose([f.frame.floor for f in read_frames(path, floor_frame="base_footprint")], [0, 0.8, 0])
+
+
+def test_a_floor_that_no_transforms_lead_to_is_said_of_each_image(bag, tmp_path):
+    report = process_bag(bag, tmp_path / "out", Oracle(), floor_frame="map")
+    assert report.frames == 6 and report.without_cloud == 0 and len(report.failures) == 6
+    assert "no transforms from 'map' to 'optical'; record /tf" in report.failures[0]
 
 
 @pytest.mark.parametrize("storage, mode", [

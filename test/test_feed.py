@@ -56,6 +56,21 @@ def test_an_uncalibrated_camera_is_said_and_one_that_does_not_fit_is_none():
     assert frame.camera is None and "64x64" in fault
 
 
+def test_a_frame_has_the_floor_of_its_stamp_where_that_is_known():
+    """Without it the frame is used all the same, and what is wrong is said."""
+    def floor(frame_id, stamp):
+        if stamp > 2 * SECOND:
+            raise InputError("no transform to 'optical'")
+        return np.array([0, stamp / SECOND, 0])
+
+    feed = Feed(floor=floor)
+    feed.add_info(sent(1 * SECOND)[1])
+    frame, fault = feed.frame(sent(2 * SECOND)[0])
+    assert np.array_equal(frame.floor, [0, 2, 0]) and not fault
+    frame, fault = feed.frame(sent(3 * SECOND)[0])
+    assert frame.floor is None and frame.camera.calibrated and fault == "no transform to 'optical'"
+
+
 def test_images_are_found_by_stamp_and_the_newest_by_zero():
     feed = Feed()
     assert feed.image() is None

@@ -237,13 +237,13 @@ def test_overlay_blends_the_best_colours_there_are(tasks, shown):
 
 def test_result_info_tells_where_each_result_came_from():
     depth, semantic = (asked := perceived("depth", "semantic")).answers
-    answers = (replace(depth, smoothing=0.5), replace(semantic, votes=3))
+    answers = (replace(depth, smoothing=0.5, floor_scale=1.25), replace(semantic, votes=3))
     infos = [m for name, m in messages(replace(asked, answers=answers), offline, age=0.25, dropped=7)
              if name == "result_info"]
     assert [(m.task, m.prompt) for m in infos] == [("depth", "draw depth"), ("semantic", "draw semantic")]
     info = infos[0]
     assert (info.model, info.weights, info.seed, info.steps) == ("nano", "abc", -3, 2)
-    assert [(m.votes, m.smoothing) for m in infos] == [(1, 0.5), (3, 0.0)]
+    assert [(m.votes, m.floor_scale, m.smoothing) for m in infos] == [(1, 1.25, 0.5), (3, 1.0, 0.0)]
     assert info.stages == ["encode", "generate", "decode"] and info.latencies.tolist() == [1.5, 20.0, 2.5]
     assert info.age == 0.25 and info.dropped == 7
     assert info.input_stamp.sec * 10**9 + info.input_stamp.nanosec == STAMP

@@ -8,6 +8,7 @@ import pytest
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.generators.load import load_generator, shipped
+from vbanana_ros.generators.profile import Profile
 from vbanana_ros.params import Params
 from vbanana_ros.perception import Frame, Perception
 from vbanana_ros.results import (
@@ -20,7 +21,7 @@ from vbanana_ros.results import (
     NormalMap,
     Picture,
 )
-from vbanana_ros.tasks import Request, make_request
+from vbanana_ros.tasks import TASKS, Request, make_request
 
 H, W = 24, 32  # the generator's grid; frames have twice as many rows and columns
 FRAME = Frame(np.zeros((2 * H, 2 * W, 3), np.uint8), stamp=7, frame_id="optical")
@@ -158,6 +159,47 @@ def test_a_generator_is_told_the_camera_of_each_frame(oracle):
     assert np.array_equal(first, [k, np.full((3, 3), np.nan), k], equal_nan=True)
     assert np.array_equal(rest, [p[:, :3], np.full((3, 3), np.nan)], equal_nan=True)
     assert np.array_equal(one, k)
+
+
+FLOOR = np.array([0, 0.8, 0.5])
+
+
+def standing(scale):
+    """A perception of a wall 3 m ahead and the floor of FLOOR before it, all of it off by a factor; and its frame."""
+    camera = Camera.from_fov(2 * W, 2 * H, 60)
+    depth = np.minimum(1 / np.maximum(camera.rays() @ FLOOR, 1e-6), 3).astype(np.float32)
+    return replace(FRAME, rgb=np.zeros((2 * H, 2 * W, 3), np.uint8), camera=camera), depth, (
+        make_request("depth"), DepthMap(scale * depth[::2, ::2], SURE))
+
+
+def test_metric_depth_is_scaled_to_the_floor_that_is_known(oracle):
+    """Each frame's own, and it is said by how much; without a camera or a floor nothing is changed."""
+    frame, truth, pair = standing(0.8)
+    normals = truths()[4]
+    perception = Perception(oracle([pair, normals], max_images=4), [pair[0], normals[0]])
+    told = replace(frame, floor=FLOOR)
+    one, untold, blind, uncalibrated = perception.together([
+        told, frame, replace(told, camera=None), replace(told, camera=Camera(2 * W, 2 * H, np.diag([0.0, 0, 1])))])
+    assert one.answer("depth").floor_scale == pytest.approx(1.25, rel=0.02) and one.answer("normals").floor_scale == 1
+    assert np.median(np.abs(one.result("depth").depth / truth - 1)) < 0.02
+    for other in (untold, blind, uncalibrated):
+        assert other.answer("depth").floor_scale == 1
+        assert np.allclose(other.result("depth").depth * one.answer("depth").floor_scale, one.result("depth").depth)
+
+
+def test_relative_depth_has_no_floor(oracle):
+    frame, _, (request, depth) = standing(0.8)
+    profile = Profile("banana", "flux2", tuple(TASKS), "Apache-2.0", 1 << 20, depth_code="inverse-gray")
+    relative = DepthMap(depth.depth / depth.depth.max(), SURE, metric=False, inverse=True)
+    generator = oracle([(request, relative)], profile=profile)
+    answer = Perception(generator, [request])(replace(frame, floor=FLOOR)).answer("depth")
+    assert not answer.result.metric and answer.floor_scale == 1
+
+
+@pytest.mark.parametrize("floor", [np.zeros(4), np.array([0, np.nan, 0]), (0, np.inf, 0), 1.0])
+def test_a_floor_is_three_numbers(floor):
+    with pytest.raises(InputError, match="floor is 3 finite numbers"):
+        replace(FRAME, floor=floor)
 
 
 def test_a_camera_of_another_image_is_an_error(oracle):

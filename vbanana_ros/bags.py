@@ -29,6 +29,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import BagError, InputError, VBananaError, one_line
+from vbanana_ros.floor import floor_before
 from vbanana_ros.messages import (
     LATCHED,
     RELATIVE,
@@ -43,11 +44,13 @@ from vbanana_ros.messages import (
 )
 from vbanana_ros.perception import Frame, Perceived
 from vbanana_ros.steady import Seen, Steady
+from vbanana_ros.transforms import Transforms
 
 log = logging.getLogger(__name__)
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_TRANSFORMS, _STATIC = "tf2_msgs/msg/TFMessage", "tf_static"
 _NAMESPACE = "/vbanana/"
 
 # Encodings of depth, disparity and other numbers that are no picture.
@@ -122,19 +125,21 @@ def find_topics(path: str | Path) -> Topics:
 
 
 def read_frames(path: str | Path, image_topic: str | None = None, camera_info_topic: str | None = None,
-                start: float | None = None, end: float | None = None, every: int = 1) -> Iterator[Recorded]:
+                start: float | None = None, end: float | None = None, every: int = 1,
+                floor_frame: str = "") -> Iterator[Recorded]:
     """The images of a bag in order of recording, with their cameras. One image is in memory at a time.
 
     path: a bag's directory, or its .mcap or .db3 file. start, end: seconds from the bag's beginning, end left
     out. every: take each n-th image. A camera_info of the image's own stamp counts, else the last one before
     it of its frame_id (of any, where camera_info_topic is given), else the first. On `.../image_rect...`
-    camera_info's P counts, else K and D.
+    camera_info's P counts, else K and D. floor_frame: a frame that lies on the floor, z up, to which the bag's
+    transforms lead from the camera's; empty: where the floor is is not known.
 
     Raises BagError where the bag cannot be read or the topics are not there or not clear; an image that is
     broken raises nothing (see Recorded.fault).
     """
     with _open(path) as reader:
-        source = _Source(reader, image_topic, camera_info_topic)
+        source = _Source(reader, image_topic, camera_info_topic, floor_frame)
         images = (m for m in source.messages(start, end, source.connections))
         for n, (_, timestamp, raw) in enumerate(images):
             if n % every == 0:
@@ -148,6 +153,7 @@ def process_bag(
     *,
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
+    floor_frame: str = "",
     keep_input: bool = False,
     every: int = 1,
     start: float | None = None,
@@ -175,9 +181,9 @@ def process_bag(
     otherwise, or no image at all could be used.
     """
     with _open(source) as reader:
-        origin = _Source(reader, image_topic, camera_info_topic)
+        origin = _Source(reader, image_topic, camera_info_topic, floor_frame)
         job = {"source": Path(source).name, "image": origin.image_topic, "camera_info": origin.info_topic,
-               "keep_input": keep_input, "every": every, "start": start, "end": end,
+               "floor_frame": floor_frame, "keep_input": keep_input, "every": every, "start": start, "end": end,
                "cloud": {"stride": stride, "min_range": min_range, "max_range": max_range},
                "requests": [repr(request) for request in perception.requests],
                "votes": getattr(perception, "votes", 1), "smoothing": smoothing}
@@ -266,8 +272,8 @@ def _matching_info(reader: Reader, topic: str, message: Any, infos: Collection[s
 class _Source:
     """An open bag, the image topic chosen in it, and its cameras."""
 
-    def __init__(self, reader: Reader, image_topic: str | None, info_topic: str | None) -> None:
-        self.reader = reader
+    def __init__(self, reader: Reader, image_topic: str | None, info_topic: str | None, floor_frame: str) -> None:
+        self.reader, self.floor_frame = reader, floor_frame
         topics = _topics(reader)
         self.image_topic = image_topic or self._only(topics)
         self.info_asked = info_topic is not None
@@ -282,6 +288,8 @@ class _Source:
         self.connections = [c for c in reader.connections if c.topic == self.image_topic]
         self.rectified = is_rectified(self.image_topic)
         self.cameras = _Cameras(self._raw([c for c in reader.connections if c.topic == self.info_topic]))
+        tf = [c for c in reader.connections if c.msgtype == _TRANSFORMS] if floor_frame else []
+        self.transforms = Transforms(_transforms(self._raw(tf)))
 
     def _only(self, topics: Topics) -> str:
         if len(topics.images) == 1:
@@ -333,13 +341,28 @@ class _Source:
             return Recorded(frame, timestamp, fault, image)
         try:
             camera = Camera.from_message(info, self.rectified).resized(*frame.rgb.shape[:2])
-            return Recorded(replace(frame, camera=camera), timestamp, "", image, info)
+            frame = replace(frame, camera=camera)
+            if self.floor_frame:
+                pose = self.transforms.pose(self.floor_frame, frame.frame_id, frame.stamp)
+                frame = replace(frame, floor=floor_before(pose))
+            return Recorded(frame, timestamp, "", image, info)
         except InputError as error:
             return Recorded(frame, timestamp, f"{name}: {error}", image, info)
 
     def name(self, stamp: int) -> str:
         """How a report calls one image."""
         return f"{self.image_topic} at {seconds(stamp)}"
+
+
+def _transforms(raws: Iterator[tuple[Connection, int, bytes]]) -> Iterator[tuple[bool, Any]]:
+    """All transforms that can be read, and whether they hold at all times."""
+    for connection, _, raw in raws:
+        try:
+            message = typestore().deserialize_cdr(raw, connection.msgtype)
+        except Exception:  # a broken one is as good as none, as of camera_info
+            continue
+        static = connection.topic.rpartition("/")[2] == _STATIC
+        yield from ((static, transform) for transform in message.transforms)
 
 
 class _Cameras:

@@ -189,9 +189,9 @@ def _record(args: argparse.Namespace, source: Path, target: Path, params: Params
 
         result = process_bag(
             source, target, perception, image_topic=topic, camera_info_topic=args.camera_info_topic,
-            keep_input=args.keep_input, every=args.every, start=args.start, end=args.end, resume=args.resume,
-            stride=params.stride, min_range=params.min_range, max_range=params.max_range,
-            smoothing=params.depth_smoothing, progress=show, see=see)
+            floor_frame=params.floor_frame, keep_input=args.keep_input, every=args.every, start=args.start,
+            end=args.end, resume=args.resume, stride=params.stride, min_range=params.min_range,
+            max_range=params.max_range, smoothing=params.depth_smoothing, progress=show, see=see)
     print(f"{result.frames} frames, {result.failed} failed, {result.without_cloud} without a cloud")
     for line in (*result.notes, *result.failures):
         print(f"  {line}")
@@ -225,8 +225,8 @@ def _tune(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from vbanana_ros.evaluation import run
 
-    run(args.model, args.suite, args.data, args.split, args.count, args.batch, args.votes, args.align, args.out,
-        args.json, args.html, args.device, args.params_file)
+    run(args.model, args.suite, args.data, args.split, args.count, args.batch, args.votes, args.align, args.floor,
+        args.out, args.json, args.html, args.device, args.params_file)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -346,6 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--batch", type=_count, default=1, metavar="N", help="frames at once, if asked the same")
     evaluate.add_argument("--votes", type=_count, default=1, metavar="K", help="legends of a request, majority counts")
     evaluate.add_argument("--align", action="store_true", help="depth also with scale and shift fitted to the truth")
+    evaluate.add_argument("--floor", action="store_true", help="tell where the floor is, in simulated scenes and kitti")
     evaluate.add_argument("--out", type=Path, help="keep each frame's results here; the same command goes on")
     evaluate.add_argument("--json", type=Path, help="write the figures here as well")
     evaluate.add_argument("--html", type=Path, help="write a page with the best, median and worst frames")

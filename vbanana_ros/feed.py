@@ -22,11 +22,13 @@ class Feed:
     """One camera: its newest images and camera_info messages (rclpy's or rosbags' classes).
 
     rectified: the images are rectified ones. decode: image message -> uint8 RGB [H, W, 3], or InputError.
+    floor: (frame_id, stamp in nanoseconds) -> the floor before the camera, see `Frame`, or InputError; None: not known.
     Messages may come in one thread and frames be made in another.
     """
 
-    def __init__(self, rectified: bool = False, decode: Callable[[Any], np.ndarray] = decode_image) -> None:
-        self._rectified, self._decode = rectified, decode
+    def __init__(self, rectified: bool = False, decode: Callable[[Any], np.ndarray] = decode_image,
+                 floor: Callable[[str, int], np.ndarray] | None = None) -> None:
+        self._rectified, self._decode, self._floor = rectified, decode, floor
         self._images: deque[Any] = deque(maxlen=_IMAGES)
         self._infos: OrderedDict[int, Any] = OrderedDict()
         self._last: dict[str, Any] = {}
@@ -58,7 +60,7 @@ class Feed:
                          "or ask for stamp 0, the newest")
 
     def frame(self, message: Any) -> tuple[Frame, str]:
-        """An image as a frame, and what is wrong with its camera, else an empty string.
+        """An image as a frame, and what is wrong with its camera or the way to its floor, else an empty string.
 
         A camera_info of the image's own stamp counts, else the last one of its frame_id; without one, or with one that
         does not fit, the frame has no camera. Raises InputError where the image itself cannot be used.
@@ -71,5 +73,10 @@ class Feed:
             camera = Camera.from_message(info, self._rectified).resized(*frame.rgb.shape[:2])
         except InputError as error:
             return frame, str(error)
-        fault = "camera_info is not calibrated (K[0] is 0): no points; calibrate the camera"
-        return replace(frame, camera=camera), "" if camera.calibrated else fault
+        frame = replace(frame, camera=camera)
+        if not camera.calibrated:
+            return frame, "camera_info is not calibrated (K[0] is 0): no points; calibrate the camera"
+        try:
+            return replace(frame, floor=self._floor and self._floor(frame.frame_id, frame.stamp)), ""
+        except InputError as error:
+            return frame, str(error)

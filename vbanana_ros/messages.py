@@ -307,8 +307,8 @@ class _Outputs:
         p = self.perceived
         return self.get(TOPICS["result_info"])(
             header=self.header(), task=answer.request.task, prompt=answer.prompt, model=p.model,
-            weights=p.weights, seed=p.seed, steps=p.steps, votes=answer.votes, smoothing=float(answer.smoothing),
-            stages=list(p.timings),
+            weights=p.weights, seed=p.seed, steps=p.steps, votes=answer.votes,
+            floor_scale=float(answer.floor_scale), smoothing=float(answer.smoothing), stages=list(p.timings),
             latencies=self.pack(np.array(list(p.timings.values()), np.float32)), input_stamp=self.stamp(),
             age=float(age), dropped=dropped,
         )

@@ -22,12 +22,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.time import Time
 from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
@@ -35,6 +37,7 @@ from std_srvs.srv import SetBool
 from vbanana_ros.action import Query
 from vbanana_ros.errors import InputError, RequestError, VBananaError, one_line
 from vbanana_ros.feed import Feed
+from vbanana_ros.floor import floor_before
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.speed import Speed
@@ -64,6 +67,7 @@ from vbanana_ros.schedule import Schedule
 from vbanana_ros.srv import SetPrompt
 from vbanana_ros.steady import Steady
 from vbanana_ros.tasks import TASKS, Request
+from vbanana_ros.transforms import pose_of
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -76,6 +80,9 @@ _INPUT = functools.partial(QoSProfile, depth=1, reliability=ReliabilityPolicy.BE
 _OUTPUT = functools.partial(QoSProfile, depth=1, reliability=ReliabilityPolicy.RELIABLE)
 _INFOS = functools.partial(QoSProfile, depth=20, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = functools.partial(_OUTPUT, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+# How long an image waits for the transform of its stamp, seconds: they are sent some milliseconds apart.
+_TRANSFORM = 0.1
 
 # The fields of the action's result that are named as the topics of its task.
 _ANSWERS = ("image", "color", "confidence", "label_info", "detections")
@@ -101,7 +108,8 @@ class _Look:
 class PerceptionNode(LifecycleNode):
     """`perception_node`: what `vbanana bag` does to a recording, done to live topics.
 
-    Subscribes (of each camera): image or image/compressed, camera_info; and ~/prompt (TaskPrompt).
+    Subscribes (of each camera): image or image/compressed, camera_info; and ~/prompt (TaskPrompt), and with a
+    floor_frame /tf and /tf_static.
     Publishes: every topic of messages.TOPICS under ~/ (~/CAMERA/ where there are several), and /diagnostics.
     Serves: ~/set_prompt (SetPrompt), ~/set_enabled (std_srvs/SetBool), the action ~/query (Query), and the
     services of a managed node. Parameters: config/perception.yaml.
@@ -123,6 +131,8 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._mailbox: Mailbox | None = None
         self._worker: threading.Thread | None = None
+        self._buffer: Any = None  # of transforms; one a node, for it offers a service
+        self._transforms: Any = None
         self._schedule, self._steady = Schedule(), Steady()
         self._told: dict[tuple[str, str], tuple[str, ...]] = {}
         self._waiting: dict[str, list[Any]] = {}
@@ -249,6 +259,7 @@ class PerceptionNode(LifecycleNode):
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def _activate(self) -> None:
+        floor = self._listen_to_transforms() if self.params.floor_frame else None
         self._mailbox = Mailbox(self._look)
         self.health.dropped, self.health.last_frame = self._mailbox.dropped, time.monotonic()
         self._schedule, self._steady, self._told = Schedule(), Steady(), {}
@@ -257,7 +268,7 @@ class PerceptionNode(LifecycleNode):
         for name in self._outputs:
             prefix = f"{name}/" if name else ""
             topic = self.resolve_topic_name(f"{prefix}image")
-            feed = self._feeds[name] = Feed(is_rectified(topic), decode)
+            feed = self._feeds[name] = Feed(is_rectified(topic), decode, floor)
             # The compressed twin follows where image is remapped to, as image_transport's does.
             kind, topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
             self._input(kind, topic, functools.partial(self._on_image, name, feed))
@@ -265,6 +276,27 @@ class PerceptionNode(LifecycleNode):
         self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="perception", daemon=True)
         self._worker.start()
         self.health.state = "active"
+
+    def _listen_to_transforms(self) -> Callable[[str, int], np.ndarray]:
+        """What says where the floor is before a camera; raises RequestError where tf2_ros is not installed."""
+        try:
+            from tf2_ros import Buffer, TransformException, TransformListener
+        except ImportError as error:
+            raise RequestError(f"floor_frame needs {error.name}; install tf2_ros_py, or leave it empty") from None
+        self._buffer = self._buffer or Buffer(node=self)
+        self._transforms = TransformListener(self._buffer, self)
+        floor_frame, buffer = self.params.floor_frame, self._buffer
+
+        def floor(frame_id: str, stamp: int) -> np.ndarray:
+            try:
+                found = buffer.lookup_transform(frame_id, floor_frame, Time(nanoseconds=stamp),
+                                                Duration(seconds=_TRANSFORM))
+            except TransformException as error:  # its words differ from frame to frame, and are said once
+                raise InputError(f"no transform from floor_frame {floor_frame!r} to {frame_id!r} at the image's stamp "
+                                 f"({type(error).__name__}); mend /tf, or leave floor_frame empty") from None
+            return floor_before(pose_of(found.transform))
+
+        return floor
 
     def _input(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
         self._inputs.append(self.create_subscription(
@@ -289,6 +321,9 @@ class PerceptionNode(LifecycleNode):
             self._mailbox.close()
             self._worker.join()
             self._mailbox = self._worker = None
+        if self._transforms:
+            self._transforms.unregister()
+            self._transforms = None
         self._feeds.clear()
         self.health.state = "inactive"
 

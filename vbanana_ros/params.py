@@ -34,6 +34,7 @@ class Params:
 
     tasks: what is asked of every frame. semantic, instance, referring: their words and colours.
     picture: the text of task `picture`. model: a shipped model's name or a directory. device: auto, cpu, cuda.
+    floor_frame: a frame of tf that lies on the floor, z up, by which metric depth is scaled; empty: none.
     steps: denoising steps, 0 for the model's own. votes: legends under which a semantic or referring request is asked.
     depth_smoothing (`depth.smoothing`): seconds, see `steady`; 0 for none. min_range, max_range: metres, of the cloud;
     stride: pixels. dtype to max_area: see `generators.speed.Speed`.
@@ -48,6 +49,7 @@ class Params:
     instance: Legend = field(default_factory=lambda: Legend(("chair",)))
     referring: Legend = field(default_factory=lambda: Legend(("the nearest chair",)))
     picture: str = ""
+    floor_frame: str = ""
     votes: int = 1
     depth_smoothing: float = 0.0
     min_range: float = 0.1
@@ -246,7 +248,7 @@ RANGES = {"seed": (0, 2**63 - 1), "steps": (0, 1000), "stride": (1, 32), "votes"
           "depth.smoothing": (0, 60), "min_range": (0, math.inf),
           "max_range": (0, math.inf), **{f"max_rate.{task}": (0, 1000) for task in TASKS}}
 # What the node says of each parameter. Those of FIXED are read in `configure` and cannot change after it.
-FIXED = ("model", "device", "seed", "steps", "autostart", "cameras", "image_transport",
+FIXED = ("model", "device", "seed", "steps", "floor_frame", "autostart", "cameras", "image_transport",
          *(f.name for f in fields(Speed)))
 DESCRIPTIONS = {
     "model": "A shipped model's name, or a model directory.",
@@ -263,6 +265,7 @@ DESCRIPTIONS = {
     "referring.colors": "One an expression; empty: chosen for you.",
     "referring.background": "Colour of what is not meant; empty: chosen for you.",
     "picture": "What task picture paints or edits.",
+    "floor_frame": "A frame of tf on the floor, z up, such as base_footprint: metric depth is scaled to lie on it.",
     "votes": "Legends under which each semantic and referring request is asked, the majority counts; 1: its own.",
     "depth.smoothing": "Seconds, time constant of a low-pass of the scale of metric depth; 0: off.",
     "min_range": "Metres; nearer points of the cloud are NaN.",

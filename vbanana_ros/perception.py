@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import islice
 from typing import Any
@@ -15,9 +15,10 @@ import torch
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
+from vbanana_ros.floor import floor_scale
 from vbanana_ros.generators.base import Generator
 from vbanana_ros.places import places_alike
-from vbanana_ros.results import Instances, Picture, Result
+from vbanana_ros.results import DepthMap, Instances, Picture, Result
 from vbanana_ros.tasks import TASKS, Request, Task, dialect
 from vbanana_ros.tasks.instance import merge
 from vbanana_ros.votes import ballots, elect
@@ -25,17 +26,25 @@ from vbanana_ros.votes import ballots, elect
 
 @dataclass(frozen=True)
 class Frame:
-    """One camera image. rgb: uint8 [H, W, 3]; stamp: nanoseconds; camera: of this image, None where not known."""
+    """One camera image. rgb: uint8 [H, W, 3]; stamp: nanoseconds; camera: of this image, None where not known.
+
+    floor: float [3], 1/metres: the floor is where floor · point = 1, in the camera's optical frame. It points down, and
+    is the longer the nearer the floor: of a camera that looks level from 1.25 m above it, (0, 0.8, 0). None where it is
+    not known. With a camera it sets the scale of metric depth, see `floor`.
+    """
 
     rgb: np.ndarray
     stamp: int = 0
     frame_id: str = ""
     camera: Camera | None = None
+    floor: np.ndarray | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8 or not self.rgb.size:
             raise InputError(f"a frame needs a non-empty uint8 [H, W, 3] RGB image, "
                              f"not {self.rgb.dtype} {list(self.rgb.shape)}")
+        if self.floor is not None and (np.shape(self.floor) != (3,) or not np.isfinite(self.floor).all()):
+            raise InputError(f"a frame's floor is 3 finite numbers, 1/metres in the optical frame, not {self.floor}")
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,9 @@ class Answer:
 
     painted: the generator's float32 RGB [h, w, 3] in 0..1, on the generator's grid. Of a request that was put to the
     vote, prompt and painted are those of its own legend. task: what decoded it; None: the paper's task.
-    votes: legends that it was asked under. smoothing: seconds, of the low-pass that its scale went through, see
-    `steady`; 0 for none.
+    votes: legends that it was asked under. floor_scale: what its depth was multiplied with so that the floor lies
+    where it is known to be, see `floor`; 1 for nothing. smoothing: seconds, of the low-pass that its scale went
+    through, see `steady`; 0 for none.
     """
 
     request: Request
@@ -54,6 +64,7 @@ class Answer:
     painted: np.ndarray
     task: Task | None = None
     votes: int = 1
+    floor_scale: float = 1.0
     smoothing: float = 0.0
 
 
@@ -209,24 +220,25 @@ class Perception:
             # Once a frame, for the tasks are painted on one grid.
             places = cache(partial(places_alike, frame.rgb))
             with _one_thread():
-                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame.rgb.shape[:2], places)
+                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame, places)
                                 for own in asked.ballots)
             yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
                             self.generator.name, self.generator.weights, self.seed, self.steps)
 
     def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray]],
-                shape: tuple[int, int], places: Callable[[int, int], np.ndarray | None]) -> Answer:
-        """One request's answer from the prompts and pictures of all its ballots, on a grid of (height, width).
+                frame: Frame, places: Callable[[int, int], np.ndarray | None]) -> Answer:
+        """One request's answer from the prompts and pictures of all its ballots, on the frame's grid.
 
         places: of a painted (height, width), where each pixel of that grid takes its answer from.
         """
-        task = self.tasks[asked[0].task]
+        task, shape = self.tasks[asked[0].task], frame.rgb.shape[:2]
         results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
         result = elect(results) if len(results) > 1 else results[0]
         prompt, picture = pictures[0]
         result = (result.resize(*shape) if isinstance(result, Picture)
                   else result.resize(*shape, places(*picture.shape[:2])))
-        return Answer(asked[0], prompt, result, picture, task, len(asked))
+        result, scale = _on_floor(result, frame)
+        return Answer(asked[0], prompt, result, picture, task, len(asked), scale)
 
 
 def _K(frame: Frame) -> np.ndarray:
@@ -235,6 +247,15 @@ def _K(frame: Frame) -> np.ndarray:
     if camera is None or not camera.calibrated:
         return np.full((3, 3), np.nan)
     return camera.resized(*frame.rgb.shape[:2]).intrinsics
+
+
+def _on_floor(result: Result, frame: Frame) -> tuple[Result, float]:
+    """Metric depth whose floor is where the frame knows it to be, and what it was multiplied with for that."""
+    known = frame.floor is not None and frame.camera is not None and frame.camera.calibrated
+    if not (known and isinstance(result, DepthMap) and result.metric):
+        return result, 1.0
+    scale = floor_scale(result.depth, frame.camera.resized(*frame.rgb.shape[:2]).rays(), np.asarray(frame.floor))
+    return replace(result, depth=result.depth * np.float32(scale)), scale
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import vbanana_ros.evaluation as evaluation
+from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, SimError
 from vbanana_ros.evaluation import Case, Exam, Question, Scores, Suite, evaluate, run
 from vbanana_ros.evaluation.ranking import Ranking
@@ -251,6 +252,24 @@ def test_simulated_questions_are_fair(sim_cases):
         again = SimCases(renderer, 500)[5]
     assert again.rgb.tobytes() == sim_cases[5].rgb.tobytes()
     assert [q.request for q in again.questions] == [q.request for q in sim_cases[5].questions]
+
+
+def test_the_floor_is_told_where_that_is_asked_for(sim_cases):
+    """Of depth that is painted too small by a quarter; the lowest of the true points lie on it, where it is seen."""
+    lowest = []
+    for case in sim_cases:
+        points = Camera(640, 480, case.K).rays() * case.questions[0].truth.depth[..., None]
+        above = 1 - points[np.isfinite(points).all(-1)] @ case.floor  # in heights of the camera
+        lowest.append(above.min())
+    assert min(lowest) > -0.001 and sum(above < 0.001 for above in lowest) == 4
+    asked = [replace(case, questions=case.questions[:1])
+             for case, above in zip(sim_cases, lowest, strict=True) if above < 0.001]
+    small = [replace(case, questions=tuple(replace(q, truth=replace(q.truth, depth=0.75 * q.truth.depth))
+                                           for q in case.questions)) for case in asked]
+    plain, told = ([evaluate(Exam(Oracle(small), floor=floor), [case]).value()["depth"]["absrel"] for case in asked]
+                   for floor in (False, True))
+    assert np.allclose(plain, 0.25, atol=0.01)
+    assert np.allclose(sorted(told), [0, 0, 0, 0.25], atol=0.025)  # of the last too little floor is seen
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from vbanana_ros.bags import read_frames
 from vbanana_ros.errors import BagError, SimError
 from vbanana_ros.sim import CLASSES, Renderer, SimFrame, expressions, make_scene
 from vbanana_ros.sim.bag import write_bag
@@ -226,7 +227,9 @@ def test_the_bag_reads_back(tmp_path, views):
     assert [p.name for p in tmp_path.iterdir()] == ["sim"]
     with AnyReader([tmp_path / "sim"]) as reader:
         messages = {c.topic: (t, reader.deserialize(raw, c.msgtype)) for c, t, raw in reader.messages()}
-    assert set(messages) == {"/camera/image_raw", "/camera/camera_info", "/ground_truth/depth"}
+    assert set(messages) == {"/camera/image_raw", "/camera/camera_info", "/ground_truth/depth", "/tf"}
+    found, = read_frames(tmp_path / "sim", "/camera/image_raw", end=0.5, floor_frame="world")
+    assert np.allclose(found.frame.floor, frame.camera.floor) and not found.fault
     stamp, image = messages["/camera/image_raw"]
     assert stamp == 2 * 10**9 and image.header.stamp.sec == 2 and image.encoding == "rgb8"
     assert image.header.frame_id == "camera_optical_frame"

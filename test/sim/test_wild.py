@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vbanana_ros.camera import Camera
 from vbanana_ros.errors import SimError
 from vbanana_ros.sim import CLASSES, Renderer, make_scene
 from vbanana_ros.sim.develop import creases, develop, exposed
@@ -61,6 +62,13 @@ def test_depth_and_normals_against_mujocos_own_rays(views):
             same = np.isclose(frame.depth[y, x], t, rtol=0.01) if t >= 0 else np.isinf(frame.depth[y, x])
             found += bool(same) - (not same) * 5  # parts of one object also have edges, where the next pixel may count
         assert found > 0
+
+
+def test_the_floor_is_where_the_camera_says(views):
+    for _, frame in views:
+        points = Camera(WIDTH, HEIGHT, frame.K).rays() * frame.depth[..., None]
+        floor = np.isin(frame.classes, [frame.names.index(name) for name in ("floor", "road")])
+        assert np.allclose(points[floor] @ frame.camera.floor, 1, atol=0.01)
 
 
 def test_cameras_tilt_and_zoom(views):

@@ -1,7 +1,7 @@
 """Scenes on disk: what is written is read again, what is broken is named."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_studio_views_are_drawn_not_mirrored_and_teach_no_depth(tmp_path):
         pytest.skip(str(error))
     views = open_studio(tmp_path)
     frame = make_studio_scene(3)
-    assert views[0].depth is None and np.isfinite(views[0].normals).all()
+    assert views[0].depth is None and views[0].floor is None and np.isfinite(views[0].normals).all()
     assert (len(views), views.name, views[0].name) == (1, "studio", "0000003_0")
     assert [(t.name, t.colour) for t in views[0].things] == [(o.class_name, o.colour) for o in frame.objects]
 
@@ -143,6 +143,10 @@ def test_the_mirror_image_is_true_of_itself(sim_frame):
     assert np.array_equal(flipped.normals[..., 1:], sim_frame.normals[:, ::-1, 1:], equal_nan=True)
     assert all(np.array_equal(getattr(mirror(flipped), name), getattr(sim_frame, name), equal_nan=True)
                for name in ("rgb", "depth", "normals", "classes", "instances"))
+    rolled = sim_frame.camera.axes @ [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    tilted = replace(sim_frame, camera=replace(sim_frame.camera, axes=rolled))
+    assert np.allclose(mirror(tilted).camera.floor, tilted.camera.floor * (-1, 1, 1)) and tilted.camera.floor[0]
+    assert np.isclose(np.linalg.det(mirror(tilted).camera.axes), 1)
     left = {e.text: e.object_id for e in expressions(sim_frame, np.random.default_rng(0))}
     right = {e.text: e.object_id for e in expressions(flipped, np.random.default_rng(0))}
     swapped = [text for text in left if "left" in text and text in right]

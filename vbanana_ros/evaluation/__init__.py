@@ -39,23 +39,24 @@ OWN_SUITES = ("sim", "real", "all", "steady", "pictures")
 
 
 def run(model: str = "nano", suite: str = "all", data: Path | None = None, split: str = "val",
-        count: int | None = None, batch: int = 1, votes: int = 1, align: bool = False, out: Path | None = None,
-        json_path: Path | None = None, html_path: Path | None = None, device: str = "auto",
+        count: int | None = None, batch: int = 1, votes: int = 1, align: bool = False, floor: bool = False,
+        out: Path | None = None, json_path: Path | None = None, html_path: Path | None = None, device: str = "auto",
         params_file: Path | None = None) -> None:
     """`vbanana evaluate`: print the figures of a model as Markdown, and write them as JSON and as a page if asked.
 
     suite: `sim`, `real` (samples in the folder data, `../shared/data` where None), `all` (both), `steady` (depth along
     a camera's way, see `evaluation.steady`), `pictures` (painted from text, see `evaluation.pictures`), or a public set
     in the folder data, of which `split` is asked. count: simulated scenes (None: 500; of `steady` 2), prompts of
-    `pictures` (None: 100), or records of a set, spread evenly (None: all). batch, votes, align: see Exam. out: a folder
-    that keeps the results of each frame, so that the same command goes on where it was killed; of `steady` nothing is
-    kept. params_file: of it the parameters of speed. Raises ModelError, InputError, RequestError and SimError.
+    `pictures` (None: 100), or records of a set, spread evenly (None: all). batch, votes, align, floor: see Exam. out: a
+    folder that keeps the results of each frame, so that the same command goes on where it was killed; of `steady`
+    nothing is kept. params_file: of it the parameters of speed. Raises ModelError, InputError, RequestError and
+    SimError.
     """
     _check(suite, data)
     generator = load_generator(model, device, read_params(params_file).speed() if params_file else AUTO)
-    exam = Exam(generator, batch, votes, align)
+    exam = Exam(generator, batch, votes, align, floor)
     asked = {"suite": suite, "data": data and str(data), "split": split, "count": count, "votes": votes, "align": align,
-             "params_file": params_file and str(params_file)}
+             "floor": floor, "params_file": params_file and str(params_file)}
     about = {"model": generator.name, "weights": generator.weights, **asked, "version": __version__}
     if suite == "steady":
         return _steady(generator, count, json_path, about | {"command": _command(model, **asked)})
@@ -171,7 +172,7 @@ def _steady(generator: Generator, count: int | None, json_path: Path | None, abo
 
 
 def _command(model: str, suite: str, data: str | None, split: str, count: int | None, votes: int, align: bool,
-             params_file: str | None) -> str:
+             floor: bool, params_file: str | None) -> str:
     """The command of these figures; how they are written, and how fast, is left out."""
     words = ["vbanana", "evaluate", "--model", str(model), "--suite", suite]
     words += ["--data", data] if data else []
@@ -179,7 +180,7 @@ def _command(model: str, suite: str, data: str | None, split: str, count: int | 
     words += ["--count", str(count)] if count else []
     words += ["--votes", str(votes)] if votes > 1 else []
     words += ["--params-file", params_file] if params_file else []
-    return shlex.join(words + (["--align"] if align else []))
+    return shlex.join(words + (["--align"] if align else []) + (["--floor"] if floor else []))
 
 
 def _facts(about: Mapping[str, Any], totals: Mapping[str, Scores]) -> dict[str, str]:

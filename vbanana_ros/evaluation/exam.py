@@ -21,13 +21,14 @@ class Exam:
 
     batch: frames that are looked at together, where they are asked the same: so those of a set of depth or normals;
         legends differ from frame to frame. votes: legends of a semantic or referring request. align: fit depth also
-        where it is metric.
+        where it is metric. floor: tell where the floor is before the camera, where that is known.
     """
 
     generator: Generator
     batch: int = 1
     votes: int = 1
     align: bool = False
+    floor: bool = False
 
     def scores(self, cases: Sequence[Case], store: Store | None = None) -> Iterator[Scores]:
         """The scores of each case, in order; what the store has is not asked again. No more than a batch is held.
@@ -55,11 +56,16 @@ class Exam:
         answered: list[list[tuple[Question, Answer]]] = [[] for _ in cases]
         for requests, places in alike.items():
             if requests:
-                frames = [Frame(cases[i].rgb, camera=_camera(cases[i])) for i in places]
+                frames = [self._frame(cases[i]) for i in places]
                 perceived = Perception(self.generator, requests, votes=self.votes).together(frames)
                 for i, one in zip(places, perceived, strict=True):
                     answered[i] = list(zip(asked[i], one.answers, strict=True))
         return answered
+
+    def _frame(self, case: Case) -> Frame:
+        height, width = case.rgb.shape[:2]
+        camera = None if case.K is None else Camera(width, height, case.K)
+        return Frame(case.rgb, camera=camera, floor=case.floor if self.floor else None)
 
     def _asked(self, cases: Sequence[Case], places: Sequence[int]) -> list[Scores]:
         read: list[Case | InputError] = [_read(cases, i) for i in places]
@@ -72,11 +78,6 @@ class Exam:
         for question, answer in answered:
             scores.add(question, answer.result, self.align)
         return scores
-
-
-def _camera(case: Case) -> Camera | None:
-    height, width = case.rgb.shape[:2]
-    return None if case.K is None else Camera(width, height, case.K)
 
 
 def _read(cases: Sequence[Case], place: int) -> Case | InputError:

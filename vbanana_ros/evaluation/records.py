@@ -55,7 +55,7 @@ def case_of(record: Record, rng: np.random.Generator) -> Case:
     questions = tuple(_questions(record, rng))
     if not questions:
         raise InputError(f"{record.name}: nothing is known of this image that can be asked")
-    return Case(record.rgb, questions, record.name, record.K)
+    return Case(record.rgb, questions, record.name, record.K, record.floor)
 
 
 def _questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:

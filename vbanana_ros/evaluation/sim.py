@@ -40,7 +40,7 @@ class SimCases(Sequence[Case]):
         scene = make_scene(FIRST_SEED + place)
         record = record_of(self.renderer.render(scene, scene.cameras(1)[0]), f"scene {FIRST_SEED + place}")
         return Case(record.rgb, tuple(questions(record, np.random.default_rng((FIRST_SEED + place, 2)))), record.name,
-                    record.K)
+                    record.K, record.floor)
 
 
 def questions(record: Record, rng: np.random.Generator) -> Iterator[Question]:

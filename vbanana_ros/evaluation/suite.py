@@ -44,13 +44,14 @@ class Question:
 class Case:
     """A frame, uint8 RGB [H, W, 3], and all that is asked of it, in one batch; name: of the frame, for people.
 
-    K: float64 [3, 3], pixels, of its camera; None where it is not known.
+    K: float64 [3, 3], pixels, of its camera, and floor: float64 [3], 1/metres, see `Frame`; None where it is not known.
     """
 
     rgb: np.ndarray
     questions: tuple[Question, ...]
     name: str = ""
     K: np.ndarray | None = None
+    floor: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

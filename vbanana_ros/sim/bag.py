@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pytransform3d.rotations import quaternion_from_matrix
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ..errors import BagError
 from .render import SimFrame
+from .scene import Camera
 
-FRAME_ID = "camera_optical_frame"
-IMAGE, CAMERA_INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
-TOPICS = {"/camera/image_raw": IMAGE, "/camera/camera_info": CAMERA_INFO, "/ground_truth/depth": IMAGE}
+FRAME_ID, WORLD = "camera_optical_frame", "world"
+IMAGE, CAMERA_INFO, TF = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+TOPICS = {"/camera/image_raw": IMAGE, "/camera/camera_info": CAMERA_INFO, "/ground_truth/depth": IMAGE, "/tf": TF}
 
 
 def write_bag(path: Path | str, frames: Iterable[tuple[int, SimFrame]]) -> int:
     """Write (stamp in nanoseconds, frame) pairs as a rosbag2 directory with MCAP storage; gives their number.
 
     Topics: /camera/image_raw (rgb8), /camera/camera_info, /ground_truth/depth (32FC1, metres, +inf where
-    nothing is). The bag appears under its name only when it is whole. Raises BagError where it exists or
-    cannot be written.
+    nothing is), /tf (where the camera is in `world`, whose floor is z = 0). The bag appears under its name
+    only when it is whole. Raises BagError where it exists or cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -48,7 +50,8 @@ def _write(path: Path, frames: Iterable[tuple[int, SimFrame]]) -> int:
             head = header(store.types, stamp)
             messages = (_image(store.types, head, frame.rgb, "rgb8"),
                         camera_info(store.types, head, frame),
-                        _image(store.types, head, frame.depth, "32FC1"))
+                        _image(store.types, head, frame.depth, "32FC1"),
+                        transforms(store.types.__getitem__, stamp, frame.camera))
             for (topic, connection), message in zip(topics.items(), messages, strict=True):
                 writer.write(connection, stamp, store.serialize_cdr(message, TOPICS[topic]))
             count += 1
@@ -58,6 +61,19 @@ def _write(path: Path, frames: Iterable[tuple[int, SimFrame]]) -> int:
 def header(types: dict[str, Any], stamp: int) -> Any:
     time = types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
     return types["std_msgs/msg/Header"](stamp=time, frame_id=FRAME_ID)
+
+
+def transforms(get_message: Callable[[str], type], stamp: int, camera: Camera) -> Any:
+    """tf2_msgs/TFMessage (rosidl's or rosbags' class): where the camera is in the world; stamp in nanoseconds."""
+    geometry = "geometry_msgs/msg/"
+    time = get_message("builtin_interfaces/msg/Time")(sec=stamp // 10**9, nanosec=stamp % 10**9)
+    place = dict(zip("xyz", camera.position.tolist(), strict=True))
+    turn = dict(zip("wxyz", quaternion_from_matrix(camera.axes).tolist(), strict=True))
+    transform = get_message(f"{geometry}Transform")(
+        translation=get_message(f"{geometry}Vector3")(**place), rotation=get_message(f"{geometry}Quaternion")(**turn))
+    return get_message(TF)(transforms=[get_message(f"{geometry}TransformStamped")(
+        header=get_message("std_msgs/msg/Header")(stamp=time, frame_id=WORLD), child_frame_id=FRAME_ID,
+        transform=transform)])
 
 
 def _image(types: dict[str, Any], header: Any, image: np.ndarray, encoding: str) -> Any:

@@ -1,4 +1,4 @@
-"""The simulated camera as a ROS node: image and camera_info in real time, to try everything without a camera."""
+"""The simulated camera as a ROS node: image, camera_info and tf in real time, to try everything without a camera."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import SimError
 from vbanana_ros.messages import camera_messages
 from vbanana_ros.perception import Frame
-from vbanana_ros.sim.bag import FRAME_ID
+from vbanana_ros.sim.bag import FRAME_ID, transforms
 from vbanana_ros.sim.camera import SimCamera
 
 
 class SimCameraNode(Node):
-    """Publishes image (sensor_msgs/Image, rgb8) and camera_info.
+    """Publishes image (sensor_msgs/Image, rgb8), camera_info, and on /tf where the camera is in `world`.
 
     Parameters: seed (first scene), width, height (pixels), fps.
     """
@@ -33,6 +34,7 @@ class SimCameraNode(Node):
         self._frames = iter(SimCamera(seed, width, height, fps))
         self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
         self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+        self._tf = self.create_publisher(TFMessage, "/tf", 100)
         self.create_timer(1 / fps, self._publish)
 
     def _publish(self) -> None:
@@ -40,7 +42,8 @@ class SimCameraNode(Node):
         height, width = frame.rgb.shape[:2]
         seen = Frame(frame.rgb, self.get_clock().now().nanoseconds, FRAME_ID, Camera(width, height, frame.K))
         image, info = camera_messages(seen, get_message)
-        # The info first: whoever has the image then has its camera.
+        # The image last: whoever has it then has its camera, and where that is.
+        self._tf.publish(transforms(get_message, seen.stamp, frame.camera))
         self._info.publish(info)
         self._image.publish(image)
 

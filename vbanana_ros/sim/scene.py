@@ -38,6 +38,15 @@ class Camera:
         x = x / np.linalg.norm(x)
         return cls(position, np.stack([x, np.cross(z, x), z], axis=1), fovy)
 
+    @property
+    def floor(self) -> np.ndarray:
+        """float64 [3], 1/metres: the floor, z = 0 in the world, is where floor · point = 1 in the optical frame."""
+        return -self.axes[2] / self.position[2]
+
+    def mirrored(self) -> Camera:
+        """The camera that sees the world mirrored at y = 0, its picture mirrored too."""
+        return Camera(self.position * (1, -1, 1), np.diag([1, -1, 1]) @ self.axes @ np.diag([-1, 1, 1]), self.fovy)
+
     def intrinsics(self, width: int, height: int) -> np.ndarray:
         """K, float64 [3, 3], pixels; a pixel's centre has integer coordinates."""
         f = height / 2 / np.tan(np.radians(self.fovy) / 2)

@@ -47,7 +47,7 @@ class Record:
     normals: float32 [H, W, 3], unit, optical frame (x right, y down, z forward), toward the camera; NaN not known.
     labels: uint8 [H, W], index in names; UNLABELED_8 where nothing is said. names: as people say them, and BACKGROUND.
     things: all instances of the classes of thing_names. expressions: phrases about parts of the image.
-    K: float64 [3, 3], pixels, where the set gives it.
+    K: float64 [3, 3], pixels, and floor: float64 [3], 1/metres, see `Frame`, where the set gives them.
     """
 
     rgb: np.ndarray
@@ -60,6 +60,7 @@ class Record:
     thing_names: tuple[str, ...] = ()
     expressions: tuple[Expression, ...] = ()
     K: np.ndarray | None = None
+    floor: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or not self.rgb.size:

@@ -114,7 +114,7 @@ def open_scenes(folder: Path, split: str = "train") -> Listed:
 def open_studio(folder: Path, split: str = "train") -> Listed:
     """Views of studio scenes as records; no mirror images, as their order from left to right means something.
 
-    Nor do they have depth: things are not as large there as they are.
+    Nor do they have depth, or a floor so many metres below: things are not as large there as they are.
     """
     return Listed("studio", [(path, False) for path in _views(folder)], _studio_view)
 
@@ -133,7 +133,7 @@ def _view(key: tuple[Path, bool]) -> Record:
 
 
 def _studio_view(key: tuple[Path, bool]) -> Record:
-    return replace(_view(key), depth=None)
+    return replace(_view(key), depth=None, floor=None)
 
 
 def record_of(frame: SimFrame, name: str = "") -> Record:
@@ -144,7 +144,7 @@ def record_of(frame: SimFrame, name: str = "") -> Record:
         frame.rgb, name, frame.depth, frame.normals, np.minimum(frame.classes, len(frame.names)), (*frame.names, SKY),
         tuple(Thing(o.class_name, masks[o.id], colour=o.colour) for o in frame.objects if masks[o.id].any()),
         tuple(n for n in frame.names if n not in (*STUFF, *GROUND)),
-        tuple(Expression(e.text, masks[e.object_id]) for e in found), frame.K)
+        tuple(Expression(e.text, masks[e.object_id]) for e in found), frame.K, frame.camera.floor)
 
 
 def mirror(frame: SimFrame) -> SimFrame:
@@ -152,4 +152,4 @@ def mirror(frame: SimFrame) -> SimFrame:
     flipped = {name: np.ascontiguousarray(getattr(frame, name)[:, ::-1])
                for name in ("rgb", "depth", "normals", "classes", "instances")}
     flipped["normals"][..., 0] *= -1
-    return replace(frame, **flipped)
+    return replace(frame, camera=frame.camera.mirrored(), **flipped)

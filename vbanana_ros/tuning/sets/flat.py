@@ -18,10 +18,10 @@ _ANNOTATIONS = "test_annotations.json"
 
 
 def open_flat(name: str, folder: Path, colors: str, depth_of: Callable[[Path], Path], per_metre: float,
-              K_of: Callable[[Path], np.ndarray | None]) -> Listed:
+              K_of: Callable[[Path], np.ndarray | None], floor: np.ndarray | None = None) -> Listed:
     """colors: glob of the colour files. depth_of, K_of: the depth file and the camera, or None, of a colour file.
 
-    per_metre: what a depth PNG counts to a metre; its 0 is not known.
+    per_metre: what a depth PNG counts to a metre; its 0 is not known. floor: of all records.
     Raises InputError where no colour file is there, or one has no depth.
     """
     keys = some(sorted(folder.glob(colors)), folder, f"give the folder that holds {colors}")
@@ -31,7 +31,7 @@ def open_flat(name: str, folder: Path, colors: str, depth_of: Callable[[Path], P
 
     def read(path: Path) -> Record:
         return Record(read_rgb(path), path.relative_to(folder).with_suffix("").as_posix(),
-                      depth=read_metres(depth_of(path), per_metre), K=K_of(path))
+                      depth=read_metres(depth_of(path), per_metre), K=K_of(path), floor=floor)
 
     return Listed(name, keys, read)
 

@@ -9,6 +9,7 @@ train, val: [data_depth_annotated/]{train,val}/DRIVE/proj_depth/groundtruth/imag
 val, where it is there: [depth_selection/]val_selection_cropped/{image,groundtruth_depth,intrinsics}, 1000 images of
 1216 x 352.
 test: Eigen's 697 images, of which 652 have a truth: eigen_test_files_with_gt.txt beside the folders of train and val.
+The cameras are level, 1.65 m above the road (IJRR 2013, figure 3).
 Or a flat folder of rgb_F.png, depth_F.png and test_annotations.json (Metric3D's demo), which is all "test".
 """
 
@@ -28,6 +29,7 @@ from vbanana_ros.tuning.sets.layout import check_split, first_folder, read_lines
 
 SPLITS = ("train", "val", "test")
 _PER_METRE = 256
+_FLOOR = np.array([0, 1 / 1.65, 0])
 _EIGEN = "eigen_test_files_with_gt.txt"
 _MEND = ("give the folder with data_depth_annotated and the raw drives (2011_09_26, ...), or with "
          "depth_selection/val_selection_cropped")
@@ -63,7 +65,7 @@ def _flat(folder: Path, split: str) -> Listed:
     check_split("this folder of kitti", split, ("test",))
     cameras = annotated_cameras(folder)
     return open_flat("kitti", folder, "rgb_*.png", lambda path: path.with_name(f"depth_{number(path)}.png"), _PER_METRE,
-                     lambda path: cameras.get(number(path)))
+                     lambda path: cameras.get(number(path)), _FLOOR)
 
 
 def _read_cropped(folder: Path, depth: Path) -> Record:
@@ -71,7 +73,8 @@ def _read_cropped(folder: Path, depth: Path) -> Record:
     path = folder / "intrinsics" / f"{name}.txt"
     with reading(path):
         K = np.array(" ".join(read_lines(path)).split(), np.float64).reshape(3, 3)
-    return Record(read_rgb(folder / "image" / f"{name}.png"), name, depth=read_metres(depth, _PER_METRE), K=K)
+    return Record(read_rgb(folder / "image" / f"{name}.png"), name, depth=read_metres(depth, _PER_METRE), K=K,
+                  floor=_FLOOR)
 
 
 def _annotated(folder: Path, split: str) -> list[Frame]:
@@ -112,7 +115,7 @@ def _drives(folder: Path, frames: list[Frame]) -> Listed:
 def _read_drive(raw: Path, frame: Frame) -> Record:
     rgb = read_rgb(raw / frame.date / frame.drive / frame.camera / "data" / f"{frame.number}.png")
     return Record(rgb, f"{frame.drive}/{frame.camera}/{frame.number}", depth=read_metres(frame.depth, _PER_METRE),
-                  K=_camera(raw / frame.date / "calib_cam_to_cam.txt", frame.camera))
+                  K=_camera(raw / frame.date / "calib_cam_to_cam.txt", frame.camera), floor=_FLOOR)
 
 
 def _camera(path: Path, camera: str) -> np.ndarray | None:
