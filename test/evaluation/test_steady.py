@@ -22,18 +22,21 @@ def test_figures_by_hand():
     assert value["delta1"] == pytest.approx(0.6) and value["absrel"] == pytest.approx(2.1 / 5)
 
 
-def test_smoothing_is_compared_on_the_same_answers(sim_frame):
+@pytest.mark.parametrize("floor", [None, (0, 0.8, 0)])
+def test_smoothing_is_compared_on_the_same_answers(sim_frame, floor):
+    """And the floor of each frame is told where that is asked for."""
     scales = np.exp(np.random.default_rng(0).normal(0, 0.02, 60))
     asked = []
 
     def perceive(frame):
         asked.append(frame.stamp)
+        assert frame.floor is None if floor is None else np.allclose(frame.floor, floor)
         result = DepthMap((TRUTH * scales[len(asked) - 1]).astype(np.float32), np.ones_like(TRUTH))
         return Perceived(frame, (Answer(make_request("depth"), "", result, TRUTH),))
 
     view = SimFrame(**vars(sim_frame) | {"depth": TRUTH})
     frames = [((i + 1) * 10**8, view) for i in range(60)]
-    scores = steadiness(perceive, frames, 30, seconds=(0.0, 0.5))
+    scores = steadiness(perceive, frames, 30, floor is not None, seconds=(0.0, 0.5))
     assert asked == [stamp for stamp, _ in frames]
     off, on = (scores[s].value() for s in (0.0, 0.5))
     raw = np.concatenate([np.diff(np.log(scales[:30])), np.diff(np.log(scales[30:]))])

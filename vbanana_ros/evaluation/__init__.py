@@ -59,7 +59,7 @@ def run(model: str = "nano", suite: str = "all", data: Path | None = None, split
              "floor": floor, "params_file": params_file and str(params_file)}
     about = {"model": generator.name, "weights": generator.weights, **asked, "version": __version__}
     if suite == "steady":
-        return _steady(generator, count, json_path, about | {"command": _command(model, **asked)})
+        return _steady(generator, count, floor, json_path, about | {"command": _command(model, **asked)})
     if out is not None:
         claim(out, about)
     page, totals = Page() if html_path else None, {}
@@ -149,7 +149,8 @@ def _need_sim() -> None:
         raise SimError(f"simulated scenes need the module {error.name!r}: pip install 'vbanana_ros[sim]'") from None
 
 
-def _steady(generator: Generator, count: int | None, json_path: Path | None, about: Mapping[str, Any]) -> None:
+def _steady(generator: Generator, count: int | None, floor: bool, json_path: Path | None,
+            about: Mapping[str, Any]) -> None:
     """The `steady` suite, printed and written."""
     _need_sim()
     from vbanana_ros.evaluation.sim import FIRST_SEED
@@ -162,7 +163,7 @@ def _steady(generator: Generator, count: int | None, json_path: Path | None, abo
     camera, total = SimCamera(FIRST_SEED, *SIZE, FPS), (count or SCENES) * around
     with _progress() as progress:
         frames = progress.track(islice(camera, total), total=total, description="steady")
-        scores = steadiness(perception, frames, around)
+        scores = steadiness(perception, frames, around, floor)
     camera.close()
     print(markdown_table(HEAD, rows(scores)))
     print(f"\nMade by `{about['command']}`: {total} frames of {count or SCENES} scenes at {FPS:g} a second.")

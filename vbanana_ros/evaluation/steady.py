@@ -51,13 +51,17 @@ class SteadyScore:
 
 
 def steadiness(perception: Perception, frames: Iterable[tuple[int, SimFrame]], round_: int,
-               seconds: Sequence[float] = SECONDS) -> dict[float, SteadyScore]:
-    """What each time constant makes of the same answers. frames: stamp and frame, a new view every `round_` of them."""
+               floor: bool = False, seconds: Sequence[float] = SECONDS) -> dict[float, SteadyScore]:
+    """What each time constant makes of the same answers.
+
+    frames: stamp and frame, a new view every `round_` of them. floor: tell where the floor is.
+    """
     scores = {s: SteadyScore() for s in seconds}
     steady = {s: Steady() for s in seconds}
     for i, (stamp, frame) in enumerate(frames):
         height, width = frame.rgb.shape[:2]
-        perceived = perception(Frame(frame.rgb, stamp, camera=Camera(width, height, frame.K)))
+        perceived = perception(Frame(frame.rgb, stamp, camera=Camera(width, height, frame.K),
+                                     floor=frame.camera.floor if floor else None))
         for s in seconds:
             scores[s].add(steady[s](perceived, s).result("depth").depth, frame.depth, cut=i % round_ == 0)
     return scores
