@@ -44,7 +44,6 @@ from vbanana_ros.messages import (
 )
 from vbanana_ros.perception import Frame, Perceived
 from vbanana_ros.steady import Seen, Steady
-from vbanana_ros.transforms import Transforms
 
 log = logging.getLogger(__name__)
 
@@ -288,8 +287,11 @@ class _Source:
         self.connections = [c for c in reader.connections if c.topic == self.image_topic]
         self.rectified = is_rectified(self.image_topic)
         self.cameras = _Cameras(self._raw([c for c in reader.connections if c.topic == self.info_topic]))
-        tf = [c for c in reader.connections if c.msgtype == _TRANSFORMS] if floor_frame else []
-        self.transforms = Transforms(_transforms(self._raw(tf)))
+        if floor_frame:
+            from vbanana_ros.transforms import Transforms  # here, for it takes a while
+
+            tf = [c for c in reader.connections if c.msgtype == _TRANSFORMS]
+            self.transforms = Transforms(_transforms(self._raw(tf)))
 
     def _only(self, topics: Topics) -> str:
         if len(topics.images) == 1:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.ndimage import maximum_filter1d
 
 from vbanana_ros.errors import InputError
 
@@ -56,7 +55,8 @@ def floor_scale(depth: np.ndarray, rays: np.ndarray, floor: np.ndarray) -> float
     told = np.sort(factors[np.hypot(down, across) < FLAT])
     tried = np.arange(-MOST, MOST + _STEP, _STEP)
     agree = np.searchsorted(told, tried + WINDOW / 2) - np.searchsorted(told, tried - WINDOW / 2)
-    peaks = np.flatnonzero((agree == maximum_filter1d(agree, _APART)) & (agree > SHARE * depth.size))
+    most = cv2.dilate(agree[None].astype(np.float32), np.ones((1, _APART), np.uint8))[0]  # of those about each
+    peaks = np.flatnonzero((agree == most) & (agree > SHARE * depth.size))
     if not peaks.size:
         return 1.0
     return float(np.exp(np.median(told[np.abs(told - tried[peaks[0]]) < WINDOW / 2])))

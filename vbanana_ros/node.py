@@ -67,7 +67,6 @@ from vbanana_ros.schedule import Schedule
 from vbanana_ros.srv import SetPrompt
 from vbanana_ros.steady import Steady
 from vbanana_ros.tasks import TASKS, Request
-from vbanana_ros.transforms import pose_of
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -283,6 +282,8 @@ class PerceptionNode(LifecycleNode):
             from tf2_ros import Buffer, TransformException, TransformListener
         except ImportError as error:
             raise RequestError(f"floor_frame needs {error.name}; install tf2_ros_py, or leave it empty") from None
+        from vbanana_ros.transforms import pose_of  # here, for it takes a while
+
         self._buffer = self._buffer or Buffer(node=self)
         self._transforms = TransformListener(self._buffer, self)
         floor_frame, buffer = self.params.floor_frame, self._buffer

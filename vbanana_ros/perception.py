@@ -243,18 +243,22 @@ class Perception:
 
 def _K(frame: Frame) -> np.ndarray:
     """float64 [3, 3], pixels of the frame; NaN where its camera is not known. Of a raw image its distortion is left."""
+    camera = _camera(frame)
+    return np.full((3, 3), np.nan) if camera is None else camera.intrinsics
+
+
+def _camera(frame: Frame) -> Camera | None:
+    """The frame's camera on its own pixels, where it is known and calibrated."""
     camera = frame.camera
-    if camera is None or not camera.calibrated:
-        return np.full((3, 3), np.nan)
-    return camera.resized(*frame.rgb.shape[:2]).intrinsics
+    return camera.resized(*frame.rgb.shape[:2]) if camera and camera.calibrated else None
 
 
 def _on_floor(result: Result, frame: Frame) -> tuple[Result, float]:
     """Metric depth whose floor is where the frame knows it to be, and what it was multiplied with for that."""
-    known = frame.floor is not None and frame.camera is not None and frame.camera.calibrated
-    if not (known and isinstance(result, DepthMap) and result.metric):
+    camera = _camera(frame)
+    if frame.floor is None or camera is None or not (isinstance(result, DepthMap) and result.metric):
         return result, 1.0
-    scale = floor_scale(result.depth, frame.camera.resized(*frame.rgb.shape[:2]).rays(), np.asarray(frame.floor))
+    scale = floor_scale(result.depth, camera.rays(), np.asarray(frame.floor))
     return replace(result, depth=result.depth * np.float32(scale)), scale
 
 

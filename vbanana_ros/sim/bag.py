@@ -51,7 +51,7 @@ def _write(path: Path, frames: Iterable[tuple[int, SimFrame]]) -> int:
             messages = (_image(store.types, head, frame.rgb, "rgb8"),
                         camera_info(store.types, head, frame),
                         _image(store.types, head, frame.depth, "32FC1"),
-                        transforms(store.types.__getitem__, stamp, frame.camera))
+                        transforms(store.types.__getitem__, head.stamp, frame.camera))
             for (topic, connection), message in zip(topics.items(), messages, strict=True):
                 writer.write(connection, stamp, store.serialize_cdr(message, TOPICS[topic]))
             count += 1
@@ -63,16 +63,15 @@ def header(types: dict[str, Any], stamp: int) -> Any:
     return types["std_msgs/msg/Header"](stamp=time, frame_id=FRAME_ID)
 
 
-def transforms(get_message: Callable[[str], type], stamp: int, camera: Camera) -> Any:
-    """tf2_msgs/TFMessage (rosidl's or rosbags' class): where the camera is in the world; stamp in nanoseconds."""
+def transforms(get_message: Callable[[str], type], stamp: Any, camera: Camera) -> Any:
+    """tf2_msgs/TFMessage (rosidl's or rosbags' class): where the camera is in the world; stamp: of its image."""
     geometry = "geometry_msgs/msg/"
-    time = get_message("builtin_interfaces/msg/Time")(sec=stamp // 10**9, nanosec=stamp % 10**9)
     place = dict(zip("xyz", camera.position.tolist(), strict=True))
     turn = dict(zip("wxyz", quaternion_from_matrix(camera.axes).tolist(), strict=True))
     transform = get_message(f"{geometry}Transform")(
         translation=get_message(f"{geometry}Vector3")(**place), rotation=get_message(f"{geometry}Quaternion")(**turn))
     return get_message(TF)(transforms=[get_message(f"{geometry}TransformStamped")(
-        header=get_message("std_msgs/msg/Header")(stamp=time, frame_id=WORLD), child_frame_id=FRAME_ID,
+        header=get_message("std_msgs/msg/Header")(stamp=stamp, frame_id=WORLD), child_frame_id=FRAME_ID,
         transform=transform)])
 
 

@@ -43,7 +43,7 @@ class SimCameraNode(Node):
         seen = Frame(frame.rgb, self.get_clock().now().nanoseconds, FRAME_ID, Camera(width, height, frame.K))
         image, info = camera_messages(seen, get_message)
         # The image last: whoever has it then has its camera, and where that is.
-        self._tf.publish(transforms(get_message, seen.stamp, frame.camera))
+        self._tf.publish(transforms(get_message, image.header.stamp, frame.camera))
         self._info.publish(info)
         self._image.publish(image)
 

@@ -354,6 +354,7 @@ def test_kitti_annotated_depth_with_the_raw_drives(tmp_path):
     assert len(records) == 1 and record.name == f"{DRIVE}/image_03/0000000005"
     assert record.depth[1, 2] == 7.5 and np.isnan(record.depth).sum() == H * W - 1
     assert record.K.tolist() == [[721.5, 0, 609.5], [0, 722.5, 172.8], [0, 0, 1]]
+    assert 1 / record.floor[1] == pytest.approx(1.65) and record.floor[0] == record.floor[2] == 0
     damage(tmp_path / f"2011_09_26/{DRIVE}/image_03/data/0000000005.png", lambda: records)
 
 

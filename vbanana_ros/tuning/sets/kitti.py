@@ -9,7 +9,7 @@ train, val: [data_depth_annotated/]{train,val}/DRIVE/proj_depth/groundtruth/imag
 val, where it is there: [depth_selection/]val_selection_cropped/{image,groundtruth_depth,intrinsics}, 1000 images of
 1216 x 352.
 test: Eigen's 697 images, of which 652 have a truth: eigen_test_files_with_gt.txt beside the folders of train and val.
-The cameras are level, 1.65 m above the road (IJRR 2013, figure 3).
+The cameras are level, 1.65 m above the road (IJRR 2013).
 Or a flat folder of rgb_F.png, depth_F.png and test_annotations.json (Metric3D's demo), which is all "test".
 """
 
