@@ -14,7 +14,7 @@ from PIL import Image
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.load import load_generator
 from vbanana_ros.generators.nano import CACHED, NanoGenerator, NanoPipeline
-from vbanana_ros.generators.nano_unet import BLOCK, NEAR, OWN_COLORS, REACH, NanoUNet, _Edges
+from vbanana_ros.generators.nano_unet import BLOCK, NEAR, OWN_COLORS, REACH, NanoUNet, _doubted, _Edges
 from vbanana_ros.generators.speed import Speed
 
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -119,10 +119,42 @@ def test_one_named_colour_leaves_the_painters_own_that_are_far_from_it(nano, col
     assert torch.equal(own, far)
 
 
+@pytest.mark.parametrize(("lead", "sure"), [(2.4, False), (2.6, True)])
+def test_an_own_colour_that_hardly_leads_is_not_painted(nano, lead, sure):
+    """As large a lead everywhere: all is painted in it, or all is background."""
+    unet = copy.deepcopy(nano.pipeline.unet)
+    unet.register_to_config(surety=2.5)
+    prompts = nano.encode_prompts(["Each cat is colored differently. Background is <10, 200, 30>."])
+    image = nano.encode_image(FRAME).select(torch.zeros(1, dtype=torch.long))
+    first = torch.eye(unet.config.key_dim)[0]
+    with torch.no_grad():
+        for weights in (unet.to_key.weight, unet.to_key.bias, unet.free_key, unet.own_keys):
+            weights.zero_()
+        unet.own_keys[-1] = first
+        one_pixel(unet, lead * unet.config.key_dim**0.5 * first, torch.zeros(3))
+        painted = unet.paint(image.features, prompts)
+    expected = OWN_COLORS[-1] if sure else 2 * torch.tensor([10, 200, 30]) / 255 - 1
+    assert torch.allclose(painted[0], expected[:, None, None], atol=1e-4)
+
+
+def test_doubted_are_parts_of_one_colour_by_their_mean_lead():
+    """Two of colour 4 in the first picture, the larger one sure, and beside that one of colour 7; 0 leads nowhere."""
+    which, lead = torch.zeros(2, 4, 8), torch.full((2, 4, 8), -1.0)
+    which[0, :, :3], lead[0, :, :3] = 4, 2.0
+    lead[0, 1:3, 1] = 4.0  # a middle that makes up for its rim: 28 / 12
+    which[0, :, 3:5], lead[0, :, 3:5] = 7, 1.9
+    which[0, 3, 7], lead[0, 3, 7] = 4, 2.2
+    which[1], lead[1, 0, 0] = 4, 2.3
+    expected = torch.zeros(2, 4, 8, dtype=torch.bool)
+    expected[0, :, 3:5] = expected[0, 3, 7] = expected[1, 0, 0] = True
+    assert torch.equal(_doubted(lead, which, 2.32), expected)
+    assert not _doubted(lead, which, 0.0).any()
+
+
 def test_training_paints_every_second_pixel_of_the_whole_with_a_softer_choice(nano):
     """At the same sharpness they are the same, of prompts that leave all, some and no colours open."""
     unet = copy.deepcopy(nano.pipeline.unet)
-    unet.register_to_config(sharpness=1.0)
+    unet.register_to_config(sharpness=1.0, surety=0.0)
     prompts = nano.encode_prompts(["the cat is red. the dog is <1, 2, 3>.", "Background is black.", "the cat."])
     image = nano.encode_image(FRAME).select(torch.zeros(3, dtype=torch.long))
     with torch.no_grad():
@@ -328,9 +360,10 @@ def test_two_copies_paint_the_same_bytes(nano, nano_folder):
 
 
 def test_half_precision_paints_the_same(nano):
-    """What a GPU runs; here on the CPU."""
+    """What a GPU runs; here on the CPU. Of colours that are named: what is sure enough depends on the last bit."""
     pipeline = copy.deepcopy(nano.pipeline)
-    asked = {"prompt": "the cat is red.", "image": FRAME, "height": 48, "width": 64, "output_type": "np"}
+    asked = {"prompt": "the cat is red. the dog is blue.", "image": FRAME, "height": 48, "width": 64,
+             "output_type": "np"}
     exact = pipeline(**asked).images
     pipeline.to(torch.float16)
     half, several = pipeline(**asked).images, pipeline(**asked, num_inference_steps=2).images

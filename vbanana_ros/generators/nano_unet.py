@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -73,13 +75,16 @@ class NanoUNet(ModelMixin, ConfigMixin):
     """Image, noisy sample and phrases in, the clean sample (x0) out; all RGB in -1..1.
 
     Sides must be multiples of 4 * 2^(levels - 1). sharpness: how much surer than in training it picks colours in use.
+    surety: so many nats, on average, must what it paints in a colour of its own be likelier than not to be a thing; the
+    rest is background.
     """
 
     _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(self, channels: tuple[int, ...] = (64, 128, 192, 256), text_dim: int = 128, patch: int = 4,
-                 key_dim: int = 16, look_dim: int = 8, sharpness: float = 8.0, detail_channels: int = 48) -> None:
+                 key_dim: int = 16, look_dim: int = 8, sharpness: float = 8.0, surety: float = 2.5,
+                 detail_channels: int = 48) -> None:
         super().__init__()
         self.gradient_checkpointing = False
         temb = 4 * channels[0]
@@ -192,15 +197,24 @@ class NanoUNet(ModelMixin, ConfigMixin):
         left = usable.any(0)
         usable, keys, colors = usable[:, left], self._keys(prompts)[:, left], self._colors(prompts)[:, left[1:]]
         dips = colors.shape[1] > 0
+        named = int(left[1:-len(OWN_COLORS)].sum())
         # In use a blend of two colours would mean neither.
         sharpness = 1 if self.training else self.config.sharpness
-        quarters = []
+        quarters, leads = [], []
         for phase in itertools.product((0, 1), repeat=2):
             query, paint = self._quarter(hidden, looks, phase, dips)
             if dips:
-                paint = _blend(paint, (sharpness * _logits(query, keys, usable)).softmax(1), colors)
+                logits = _logits(query, keys, usable)
+                paint = _blend(paint, (sharpness * logits).softmax(1), colors)
+                if colors.shape[1] > named:
+                    leads.append(_lead(logits, named))
             quarters.append(paint.float())
-        return F.pixel_shuffle(torch.stack(quarters, 2).flatten(1, 2), 2)
+        painted = _joined(quarters)
+        if leads:
+            doubted = _doubted(*_joined(leads).unbind(1), self.config.surety)[:, None]
+            background = (usable[:, 1:1 + named, None] * colors[:, :named]).sum(1)[..., None, None]
+            painted = torch.where(doubted, background, painted)
+        return painted
 
     def _quarter(self, hidden: torch.Tensor, looks: torch.Tensor | None, phase: tuple[int, int],
                  dips: bool) -> tuple[torch.Tensor | None, torch.Tensor]:
@@ -270,6 +284,36 @@ def _logits(query: torch.Tensor, keys: torch.Tensor, usable: torch.Tensor) -> to
 def _blend(paint: torch.Tensor, shares: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
     """Free paint [N, 3, h, w] and colours [N, P, 3], by their shares [N, 1 + P, h, w]."""
     return shares[:, :1] * paint.float() + torch.einsum("nphw,npc->nchw", shares[:, 1:], colors)
+
+
+def _lead(logits: torch.Tensor, named: int) -> torch.Tensor:
+    """By how much the painter's best own colour leads what is not its own, and which that is.
+
+    logits: [N, 1 + P + K, h, w]; named: P, those of phrases. Returns [N, 2, h, w].
+    """
+    best, which = logits[:, 1 + named:].max(1)
+    return torch.stack([best - logits[:, :1 + named].amax(1), which.to(best.dtype)], 1)
+
+
+def _joined(quarters: list[torch.Tensor]) -> torch.Tensor:
+    """Quarters of the pixels, [N, C, h, w] each, as one [N, C, H, W]."""
+    return F.pixel_shuffle(torch.stack(quarters, 2).flatten(1, 2), 2)
+
+
+def _doubted(lead: torch.Tensor, which: torch.Tensor, surety: float) -> torch.Tensor:
+    """Where connected pixels of one own colour lead by less than surety on average; all [N, H, W].
+
+    Half of the things that are there lead by six nats or more, half of what only looks like one by less than two.
+    """
+    doubted = np.zeros(lead.shape, bool)
+    for row, (ahead, color) in enumerate(zip(lead.cpu().numpy(), which.cpu().numpy(), strict=True)):
+        for one in np.unique(color[ahead > 0]):
+            count, parts = cv2.connectedComponents(((ahead > 0) & (color == one)).astype(np.uint8))
+            inside = parts > 0
+            total = np.bincount(parts[inside], ahead[inside], count)
+            doubtful = total < surety * np.bincount(parts[inside], minlength=count)
+            doubted[row] |= doubtful[parts] & inside
+    return torch.from_numpy(doubted).to(lead.device)
 
 
 class _View(nn.Module):
