@@ -119,11 +119,11 @@ def test_one_named_colour_leaves_the_painters_own_that_are_far_from_it(nano, col
     assert torch.equal(own, far)
 
 
-@pytest.mark.parametrize(("lead", "sure"), [(2.4, False), (2.6, True)])
+@pytest.mark.parametrize(("lead", "sure"), [(2.6, False), (2.8, True)])
 def test_an_own_colour_that_hardly_leads_is_not_painted(nano, lead, sure):
-    """As large a lead everywhere: all is painted in it, or all is background."""
+    """The same lead everywhere: all is painted in it, or all is background. The whole picture may lead by 2.3 less."""
     unet = copy.deepcopy(nano.pipeline.unet)
-    unet.register_to_config(surety=2.5)
+    unet.register_to_config(surety=5.0)
     prompts = nano.encode_prompts(["Each cat is colored differently. Background is <10, 200, 30>."])
     image = nano.encode_image(FRAME).select(torch.zeros(1, dtype=torch.long))
     first = torch.eye(unet.config.key_dim)[0]
@@ -137,7 +137,7 @@ def test_an_own_colour_that_hardly_leads_is_not_painted(nano, lead, sure):
     assert torch.allclose(painted[0], expected[:, None, None], atol=1e-4)
 
 
-def test_doubted_are_parts_of_one_colour_by_their_mean_lead():
+def test_doubted_are_parts_of_one_colour_by_their_mean_lead_and_size():
     """Two of colour 4 in the first picture, the larger one sure, and beside that one of colour 7; 0 leads nowhere."""
     which, lead = torch.zeros(2, 4, 8), torch.full((2, 4, 8), -1.0)
     which[0, :, :3], lead[0, :, :3] = 4, 2.0
@@ -145,16 +145,26 @@ def test_doubted_are_parts_of_one_colour_by_their_mean_lead():
     which[0, :, 3:5], lead[0, :, 3:5] = 7, 1.9
     which[0, 3, 7], lead[0, 3, 7] = 4, 2.2
     which[1], lead[1, 0, 0] = 4, 2.3
+
+    def worth(mean, pixels):
+        return mean + math.log(pixels / (0.01 * 32)) / 2
+
     expected = torch.zeros(2, 4, 8, dtype=torch.bool)
-    expected[0, :, 3:5] = expected[0, 3, 7] = expected[1, 0, 0] = True
-    assert torch.equal(_doubted(lead, which, 2.32), expected)
-    assert not _doubted(lead, which, 0.0).any()
+    assert torch.equal(_doubted(lead, which, worth(2.2, 1) - 1e-4), expected)
+    expected[0, 3, 7] = True
+    assert torch.equal(_doubted(lead, which, worth(2.2, 1) + 1e-4), expected)
+    expected[1, 0, 0] = True
+    assert torch.equal(_doubted(lead, which, worth(1.9, 8) - 1e-4), expected)
+    expected[0, :, 3:5] = True
+    assert torch.equal(_doubted(lead, which, worth(28 / 12, 12) - 1e-4), expected)
+    expected[0, :, :3] = True
+    assert torch.equal(_doubted(lead, which, worth(28 / 12, 12) + 1e-4), expected)
 
 
 def test_training_paints_every_second_pixel_of_the_whole_with_a_softer_choice(nano):
     """At the same sharpness they are the same, of prompts that leave all, some and no colours open."""
     unet = copy.deepcopy(nano.pipeline.unet)
-    unet.register_to_config(sharpness=1.0, surety=0.0)
+    unet.register_to_config(sharpness=1.0, surety=-math.inf)
     prompts = nano.encode_prompts(["the cat is red. the dog is <1, 2, 3>.", "Background is black.", "the cat."])
     image = nano.encode_image(FRAME).select(torch.zeros(3, dtype=torch.long))
     with torch.no_grad():

@@ -31,6 +31,8 @@ OWN_COLORS = torch.tensor([*itertools.product((-1.0, 0.0, 1.0), repeat=3)])
 NEAR = 0.6
 # Edges are drawn on every second pixel of both sides: blocks of so many, among their neighbours so far on each side.
 BLOCK, REACH = 4, 3
+# Share of the picture of a thing.
+USUAL_SIZE = 0.01
 # Rows of blocks at a time, on a CPU.
 BAND = 4
 
@@ -75,8 +77,8 @@ class NanoUNet(ModelMixin, ConfigMixin):
     """Image, noisy sample and phrases in, the clean sample (x0) out; all RGB in -1..1.
 
     Sides must be multiples of 4 * 2^(levels - 1). sharpness: how much surer than in training it picks colours in use.
-    surety: so many nats, on average, must what it paints in a colour of its own be likelier than not to be a thing; the
-    rest is background.
+    surety: so many nats, on average, must what it paints in a colour of its own be likelier than not to be a thing, if
+    it is of the usual size; if larger, less. The rest is background.
     """
 
     _supports_gradient_checkpointing = True
@@ -301,17 +303,19 @@ def _joined(quarters: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _doubted(lead: torch.Tensor, which: torch.Tensor, surety: float) -> torch.Tensor:
-    """Where connected pixels of one own colour lead by less than surety on average; all [N, H, W].
+    """Where connected pixels of one own colour lead by too little, on average, for their size; all [N, H, W].
 
-    Half of the things that are there lead by six nats or more, half of what only looks like one by less than two.
+    Half of the things that are there lead by six nats or more, half of what only looks like one by less than two; and
+    what is large is there more often than what is small.
     """
     doubted = np.zeros(lead.shape, bool)
     for row, (ahead, color) in enumerate(zip(lead.cpu().numpy(), which.cpu().numpy(), strict=True)):
         for one in np.unique(color[ahead > 0]):
             count, parts = cv2.connectedComponents(((ahead > 0) & (color == one)).astype(np.uint8))
             inside = parts > 0
-            total = np.bincount(parts[inside], ahead[inside], count)
-            doubtful = total < surety * np.bincount(parts[inside], minlength=count)
+            sizes = np.bincount(parts[inside], minlength=count).clip(1)
+            mean = np.bincount(parts[inside], ahead[inside], count) / sizes
+            doubtful = mean + np.log(sizes / (USUAL_SIZE * ahead.size)) / 2 < surety
             doubted[row] |= doubtful[parts] & inside
     return torch.from_numpy(doubted).to(lead.device)
 
