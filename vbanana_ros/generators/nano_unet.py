@@ -194,7 +194,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
         return F.silu(self.norm_out(hidden))
 
     def _paint(self, hidden: torch.Tensor, looks: torch.Tensor | None, prompts: PromptTokens) -> torch.Tensor:
-        """All four quarters of the pixels, each by itself, as in training."""
+        """All four quarters of the pixels, each by itself, as in training; then what is doubted is background."""
         usable = self.usable(prompts)
         left = usable.any(0)
         usable, keys, colors = usable[:, left], self._keys(prompts)[:, left], self._colors(prompts)[:, left[1:]]
@@ -212,7 +212,7 @@ class NanoUNet(ModelMixin, ConfigMixin):
                     leads.append(_lead(logits, named))
             quarters.append(paint.float())
         painted = _joined(quarters)
-        if leads:
+        if leads:  # where there are own colours to choose, the one that is named is the background's
             doubted = _doubted(*_joined(leads).unbind(1), self.config.surety)[:, None]
             background = (usable[:, 1:1 + named, None] * colors[:, :named]).sum(1)[..., None, None]
             painted = torch.where(doubted, background, painted)
