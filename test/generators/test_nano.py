@@ -370,10 +370,10 @@ def test_two_copies_paint_the_same_bytes(nano, nano_folder):
 
 
 def test_half_precision_paints_the_same(nano):
-    """What a GPU runs; here on the CPU. Of colours that are named: what is sure enough depends on the last bit."""
+    """What a GPU runs; here on the CPU. Nothing is doubted: whether a part is sure enough may hang on the last bit."""
     pipeline = copy.deepcopy(nano.pipeline)
-    asked = {"prompt": "the cat is red. the dog is blue.", "image": FRAME, "height": 48, "width": 64,
-             "output_type": "np"}
+    pipeline.unet.register_to_config(surety=-math.inf)
+    asked = {"prompt": "the cat is red.", "image": FRAME, "height": 48, "width": 64, "output_type": "np"}
     exact = pipeline(**asked).images
     pipeline.to(torch.float16)
     half, several = pipeline(**asked).images, pipeline(**asked, num_inference_steps=2).images

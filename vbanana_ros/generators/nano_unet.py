@@ -31,7 +31,7 @@ OWN_COLORS = torch.tensor([*itertools.product((-1.0, 0.0, 1.0), repeat=3)])
 NEAR = 0.6
 # Edges are drawn on every second pixel of both sides: blocks of so many, among their neighbours so far on each side.
 BLOCK, REACH = 4, 3
-# Share of the picture of a thing.
+# The share of the picture that a thing usually fills.
 USUAL_SIZE = 0.01
 # Rows of blocks at a time, on a CPU.
 BAND = 4
@@ -77,8 +77,8 @@ class NanoUNet(ModelMixin, ConfigMixin):
     """Image, noisy sample and phrases in, the clean sample (x0) out; all RGB in -1..1.
 
     Sides must be multiples of 4 * 2^(levels - 1). sharpness: how much surer than in training it picks colours in use.
-    surety: so many nats, on average, must what it paints in a colour of its own be likelier than not to be a thing, if
-    it is of the usual size; if larger, less. The rest is background.
+    surety: by so many nats, on average, must a colour of its own lead the background where it paints a thing of the
+    usual size; a larger thing by less, a smaller one by more. What leads by less is background.
     """
 
     _supports_gradient_checkpointing = True
@@ -310,8 +310,9 @@ def _doubted(lead: torch.Tensor, which: torch.Tensor, surety: float) -> torch.Te
     """
     doubted = np.zeros(lead.shape, bool)
     for row, (ahead, color) in enumerate(zip(lead.cpu().numpy(), which.cpu().numpy(), strict=True)):
-        for one in np.unique(color[ahead > 0]):
-            count, parts = cv2.connectedComponents(((ahead > 0) & (color == one)).astype(np.uint8))
+        leads = ahead > 0
+        for one in np.unique(color[leads]):
+            count, parts = cv2.connectedComponents((leads & (color == one)).view(np.uint8))
             inside = parts > 0
             sizes = np.bincount(parts[inside], minlength=count).clip(1)
             mean = np.bincount(parts[inside], ahead[inside], count) / sizes
