@@ -344,7 +344,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", default="val", help="of a public set (default %(default)s)")
     evaluate.add_argument("--count", type=_count, help="simulated scenes (default 500); records of a set (all)")
     evaluate.add_argument("--batch", type=_count, default=1, metavar="N", help="frames at once, if asked the same")
-    evaluate.add_argument("--votes", type=_count, default=1, metavar="K", help="legends of a request, majority counts")
+    evaluate.add_argument("--votes", type=_count, default=1, metavar="K",
+                          help="legends of a request, majority counts; from 2 on depth and normals mirrored too")
     evaluate.add_argument("--align", action="store_true", help="depth also with scale and shift fitted to the truth")
     evaluate.add_argument("--floor", action="store_true", help="tell where the floor is, in simulated scenes and kitti")
     evaluate.add_argument("--out", type=Path, help="keep each frame's results here; the same command goes on")
@@ -383,7 +384,8 @@ def _ask(command: argparse.ArgumentParser) -> None:
     group.add_argument("--instances", nargs="+", metavar="CLASS", help="for task instance")
     group.add_argument("--expressions", nargs="+", metavar="TEXT", help="for task referring")
     group.add_argument("--picture", metavar="TEXT", help="for task picture")
-    group.add_argument("--votes", type=_count, metavar="K", help="legends of a request, the majority counts")
+    group.add_argument("--votes", type=_count, metavar="K",
+                       help="legends of a request, the majority counts; from 2 on depth and normals mirrored too")
     group.add_argument("--stride", type=_count, help="every n-th row and column in the cloud")
 
 

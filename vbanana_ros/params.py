@@ -35,7 +35,7 @@ class Params:
     tasks: what is asked of every frame. semantic, instance, referring: their words and colours.
     picture: the text of task `picture`. model: a shipped model's name or a directory. device: auto, cpu, cuda.
     floor_frame: a frame of tf that lies on the floor, z up, by which metric depth is scaled; empty: none.
-    steps: denoising steps, 0 for the model's own. votes: legends under which a semantic or referring request is asked.
+    steps: denoising steps, 0 for the model's own. votes: as of Perception.
     depth_smoothing (`depth.smoothing`): seconds, see `steady`; 0 for none. min_range, max_range: metres, of the cloud;
     stride: pixels. dtype to max_area: see `generators.speed.Speed`.
     """
@@ -266,7 +266,8 @@ DESCRIPTIONS = {
     "referring.background": "Colour of what is not meant; empty: chosen for you.",
     "picture": "What task picture paints or edits.",
     "floor_frame": "A frame of tf on the floor, z up, such as base_footprint: metric depth is scaled to lie on it.",
-    "votes": "Legends under which each semantic and referring request is asked, the majority counts; 1: its own.",
+    "votes": "Legends under which each semantic and referring request is asked, the majority counts; 1: its own. "
+             "With more, depth and normals are the mean of the image and its mirror image.",
     "depth.smoothing": "Seconds, time constant of a low-pass of the scale of metric depth; 0: off.",
     "min_range": "Metres; nearer points of the cloud are NaN.",
     "max_range": "Metres; farther points of the cloud are NaN.",

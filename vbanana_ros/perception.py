@@ -17,6 +17,7 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.floor import floor_scale
 from vbanana_ros.generators.base import Generator
+from vbanana_ros.mirror import MEASURED, mean, reflect
 from vbanana_ros.places import places_alike
 from vbanana_ros.results import DepthMap, Instances, Picture, Result
 from vbanana_ros.tasks import TASKS, Request, Task, dialect
@@ -53,9 +54,9 @@ class Answer:
 
     painted: the generator's float32 RGB [h, w, 3] in 0..1, on the generator's grid. Of a request that was put to the
     vote, prompt and painted are those of its own legend. task: what decoded it; None: the paper's task.
-    votes: legends that it was asked under. floor_scale: what its depth was multiplied with so that the floor lies
-    where it is known to be, see `floor`; 1 for nothing. smoothing: seconds, of the low-pass that its scale went
-    through, see `steady`; 0 for none.
+    votes: legends that it was asked under, or looks that it is the mean of, see `mirror`. floor_scale: what its depth
+    was multiplied with so that the floor lies where it is known to be, see `floor`; 1 for nothing. smoothing: seconds,
+    of the low-pass that its scale went through, see `steady`; 0 for none.
     """
 
     request: Request
@@ -97,19 +98,24 @@ class Perceived:
         return next((a for a in self.answers if a.request.task == task), None)
 
 
+# Prompts that are painted together: their steps, their places among all prompts, their embeddings.
+_Batch = tuple[int, list[int], Any]
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is asked of every frame.
 
     ballots: the forms in which each request is asked, itself first; prompts: of all of them, one after the other.
-    batches: of the prompts that are painted together, their steps, their places in prompts and their embeddings.
+    batches: of all prompts; mirrored: of those that are painted about the frame's mirror image too.
     """
 
     votes: int
     requests: tuple[Request, ...]
     ballots: tuple[tuple[Request, ...], ...]
     prompts: tuple[str, ...]
-    batches: tuple[tuple[int, list[int], Any], ...]
+    batches: tuple[_Batch, ...]
+    mirrored: tuple[_Batch, ...]
 
 
 class Perception:
@@ -117,7 +123,8 @@ class Perception:
 
     Same frame, requests, model and seed: same bytes out. steps: of every task; None or 0: the model's own, which
     are more for pictures than for measurements. votes: legends under which a semantic or referring request is asked,
-    the majority being the answer and its share the confidence. Raises RequestError as `ask` does.
+    the majority being the answer and its share the confidence; with more than one, depth and normals are measured in
+    the frame's mirror image too and the mean is the answer. Raises RequestError as `ask` does.
 
     tasks: every task by name, as the generator's profile says that it speaks it.
     """
@@ -171,9 +178,14 @@ class Perception:
         every = [ballot for own in asked for ballot in own]
         prompts = tuple(self.tasks[r.task].prompt(r) for r in every)
         steps = [self._picture_steps if r.task == "picture" else self.steps for r in every]
-        places = {n: [i for i, own in enumerate(steps) if own == n] for n in sorted(set(steps))}
-        return _Asked(votes, tuple(requests), asked, prompts, tuple(
-            (n, rows, self.generator.encode_prompts([prompts[i] for i in rows])) for n, rows in places.items()))
+
+        def batches(rows: Sequence[int]) -> tuple[_Batch, ...]:
+            alike = {n: [i for i in rows if steps[i] == n] for n in sorted({steps[i] for i in rows})}
+            return tuple((n, own, self.generator.encode_prompts([prompts[i] for i in own]))
+                         for n, own in alike.items())
+
+        mirrored = [i for i, request in enumerate(every) if votes > 1 and request.task in MEASURED]
+        return _Asked(votes, tuple(requests), asked, prompts, batches(range(len(every))), batches(mirrored))
 
     def __call__(self, frame: Frame, requests: Sequence[Request] | None = None) -> Perceived:
         """Answer every request about a frame, in one batch of the generator (pictures in their own).
@@ -206,17 +218,15 @@ class Perception:
         rgb = frames[0].rgb if single else np.stack([f.rgb for f in frames])
         K = _K(frames[0]) if single else np.stack([_K(frame) for frame in frames])
         images = self.generator.encode_image(rgb, K)
+        mirrored = self.generator.encode_image(*reflect(rgb, K)) if asked.mirrored else None
         encoded = time.perf_counter()
-        painted: dict[tuple[int, int], np.ndarray] = {}  # by frame and prompt
-        for steps, rows, prompts in asked.batches:
-            rgb = self.generator.generate(images, prompts, steps=steps, seed=self.seed)
-            painted |= {(i, row): one for i, own in enumerate(rgb[None] if single else rgb)
-                        for row, one in zip(rows, own, strict=True)}
+        painted = self._painted(images, asked.batches, single)
+        reflected = self._painted(mirrored, asked.mirrored, single)
         generated = time.perf_counter()
         timings = {"encode": 1e3 * (encoded - start), "generate": 1e3 * (generated - encoded)}
         for i, frame in enumerate(frames):
             start = time.perf_counter()
-            pictures = iter([(prompt, painted[i, j]) for j, prompt in enumerate(asked.prompts)])
+            pictures = iter([(prompt, painted[i, j], reflected.get((i, j))) for j, prompt in enumerate(asked.prompts)])
             # Once a frame, for the tasks are painted on one grid.
             places = cache(partial(places_alike, frame.rgb))
             with _one_thread():
@@ -225,20 +235,32 @@ class Perception:
             yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
                             self.generator.name, self.generator.weights, self.seed, self.steps)
 
-    def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray]],
+    def _painted(self, images: Any, batches: Sequence[_Batch], single: bool) -> dict[tuple[int, int], np.ndarray]:
+        """What is painted about the images of frames, by frame and prompt. single: images are of one frame alone."""
+        painted = {}
+        for steps, rows, prompts in batches:
+            rgb = self.generator.generate(images, prompts, steps=steps, seed=self.seed)
+            painted |= {(i, row): one for i, own in enumerate(rgb[None] if single else rgb)
+                        for row, one in zip(rows, own, strict=True)}
+        return painted
+
+    def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray, np.ndarray | None]],
                 frame: Frame, places: Callable[[int, int], np.ndarray | None]) -> Answer:
         """One request's answer from the prompts and pictures of all its ballots, on the frame's grid.
 
-        places: of a painted (height, width), where each pixel of that grid takes its answer from.
+        pictures: the last of each about the mirror image, where there is one. places: of a painted (height, width),
+        where each pixel of that grid takes its answer from.
         """
         task, shape = self.tasks[asked[0].task], frame.rgb.shape[:2]
-        results = [task.decode(picture, ballot) for ballot, (_, picture) in zip(asked, pictures, strict=True)]
+        results = [task.decode(picture, ballot) for ballot, (_, picture, _) in zip(asked, pictures, strict=True)]
         result = elect(results) if len(results) > 1 else results[0]
-        prompt, picture = pictures[0]
+        prompt, picture, mirrored = pictures[0]
+        if mirrored is not None:
+            result = mean(result, task.decode(mirrored, asked[0]))
         result = (result.resize(*shape) if isinstance(result, Picture)
                   else result.resize(*shape, places(*picture.shape[:2])))
         result, scale = _on_floor(result, frame)
-        return Answer(asked[0], prompt, result, picture, task, len(asked), scale)
+        return Answer(asked[0], prompt, result, picture, task, len(asked) + (mirrored is not None), scale)
 
 
 def _K(frame: Frame) -> np.ndarray:

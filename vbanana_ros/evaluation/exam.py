@@ -20,8 +20,8 @@ class Exam:
     """How a generator is asked.
 
     batch: frames that are looked at together, where they are asked the same: so those of a set of depth or normals;
-        legends differ from frame to frame. votes: legends of a semantic or referring request. align: fit depth also
-        where it is metric. floor: tell where the floor is before the camera, where that is known.
+        legends differ from frame to frame. votes: as of Perception. align: fit depth also where it is metric.
+        floor: tell where the floor is before the camera, where that is known.
     """
 
     generator: Generator
