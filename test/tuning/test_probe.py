@@ -35,12 +35,19 @@ def test_the_truth_costs_nothing(sim_frame):
     assert probe_loss(answers(facts), facts) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("channel", "weight"), [(0, 3), (1, 1), (3, 1), (4, 5), (5, 5)])
+@pytest.mark.parametrize(("channel", "weight"), [(0, 3), (1, 1), (3, 1), (4, 2.5), (5, 2.5)])
 def test_an_error_costs_its_weight(sim_frame, channel, weight):
     facts = torch.from_numpy(known_facts(record_of(sim_frame))).permute(2, 0, 1)[None]
     read = answers(facts)
     read[:, channel] += 0.1
     assert probe_loss(read, facts) == pytest.approx(0.1 * weight, abs=1e-4)
+
+
+def test_classes_that_are_guessed_cost_a_share_of_their_entropy(sim_frame):
+    facts = torch.from_numpy(known_facts(record_of(sim_frame))).permute(2, 0, 1)[None]
+    read = answers(facts)
+    read[:, 6:] = 0
+    assert probe_loss(read, facts) == pytest.approx(0.3 * np.log(len(CLASSES)), abs=1e-4)
 
 
 def test_a_frame_without_classes_has_geometry_only():

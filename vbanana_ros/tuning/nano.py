@@ -44,9 +44,10 @@ GUIDANCE = 2.0
 UNTOLD = 0.1
 # How much more of the steps go to the noisy end, where it is decided what a picture shows (SD3, arXiv 2403.03206).
 SHIFT = 3.0
-# Weights in the loss of the errors of what is painted from noise. Gradients of pictures are small ones: with a weight
-# of 2 they were a fifth of the answers' on the way up and a hundredth on the way down, and drowned in their noise.
-PICTURES, EDITS = 20.0, 0.1
+# Weights in the loss of the errors of what is painted from noise. All gradients are noise for the greater part, and add
+# up: until they show what they should pictures want seven times this weight, after that they drown the answers with it
+# (docs/nano.md).
+PICTURES, EDITS = 3.0, 0.1
 DEFAULT = Recipe()
 
 

@@ -22,6 +22,8 @@ from vbanana_ros.tuning.records import Record
 FILE = "probe/model.safetensors"
 # Pixels of the image, both ways, to one of the finest features.
 PATCH = 4
+# In the loss. By itself the gradient of the classes is larger than that of depth, and most of either is noise.
+CLASSES_WEIGHT = 0.3
 
 
 class Probe(nn.Module):
@@ -84,7 +86,7 @@ def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
     known = torch.isfinite(facts[:, :6])
     error = (read[:, :6] - facts[:, :6].nan_to_num()).abs() * known
     # Shares of the picture are small numbers: without a weight they would not be learnt. Scale is the hardest to see.
-    weight = error.new_tensor([3.0, 1.0, 1.0, 1.0, 5.0, 5.0])
+    weight = error.new_tensor([3.0, 1.0, 1.0, 1.0, 2.5, 2.5])
     means = error.sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp(min=1) * weight
     classes = facts[:, 6].long()
     classes = classes.masked_fill(classes >= len(CLASSES), -100)
@@ -92,4 +94,4 @@ def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
         return means.sum()
     counts = torch.bincount(classes[classes >= 0], minlength=len(CLASSES)).clamp(min=1)
     rarity = (counts.sum() / counts).sqrt().clamp(max=15)
-    return means.sum() + F.cross_entropy(read[:, 6:], classes, rarity, ignore_index=-100)
+    return means.sum() + CLASSES_WEIGHT * F.cross_entropy(read[:, 6:], classes, rarity, ignore_index=-100)
