@@ -157,7 +157,8 @@ def test_votes_change_at_run_time_and_their_agreement_is_the_confidence(make_rob
     assert not robot.node.set_parameters([Parameter("votes", value=0)])[0].successful
     robot.look(2)
     robot.until(lambda: len(labels) == 2 and len(sure) == 2 and len(depth) == 2)
-    assert generator.calls[-1] == ("generate", 3, 1)  # both legends and depth in one batch
+    # Both legends and depth in one batch, then depth in the mirror.
+    assert generator.calls[-2:] == [("generate", 3, 1), ("generate", 1, 1)]
     np.testing.assert_array_equal(pixels(labels[1], np.uint8), truth.labels)
     np.testing.assert_array_equal(pixels(sure[1], np.float32), np.where(np.arange(64) < 32, 1, 0.5) * np.ones((48, 1)))
     assert robot.node.perception.requests[1] == own
