@@ -316,7 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe = tune.add_argument_group("recipe (defaults: those of nano)")
     recipe.add_argument("--size", type=_size, metavar="HxW", help="pixels (default 192x256)")
     recipe.add_argument("--images", type=_count, help="in a batch of each process (8)")
-    recipe.add_argument("--answers", type=_count, help="prompts about each image (1)")
+    recipe.add_argument("--answers", type=float, help="prompts about each image (1); of nano, also a share of 1")
     recipe.add_argument("--pictures", type=int, help="rows painted from noise in a batch (1)")
     recipe.add_argument("--picture-size", type=_size, metavar="HxW", help="painted from text, for nano (96x128)")
     recipe.add_argument("--blank", type=float, metavar="SHARE", help="of nano's pictures, from noise alone (0.5)")

@@ -44,6 +44,17 @@ def test_examples_belong_to_their_images_and_know_what_they_ask(scenes_folder, f
         assert known == (example.request.task == "depth")
 
 
+def test_images_that_are_asked_nothing_still_teach_the_probe(scenes_folder, feed, student):
+    made = student(0, **TINY | {"images": 5, "answers": 0.4})
+    batches = Batches(feed(scenes_folder), made.recipe, made.collate, 0)
+    batch = batches[0]
+    assert batches.draw(0)[0].owners == [2, 4] == batch["owner"].tolist()
+    assert len(batch["images"]) == len(batch["facts"]) == 5 and len(batch["targets"]) == len(batch["choice"]) == 2
+    assert torch.isfinite(batch["facts"][[0, 1, 3], 0]).any((1, 2)).all()
+    made(batch)["probe"].backward()
+    assert all(weight.grad is not None for weight in made.unet.conv_in.parameters())
+
+
 def test_examples_whose_prompt_is_not_read_are_left_out_and_named(scenes_folder, feed, student):
     def check(prompt):
         if "depth" in prompt or "normal" not in prompt:

@@ -25,3 +25,16 @@ def test_blank_is_a_share(wrong):
     with pytest.raises(InputError, match=f"blank {wrong} is no share of the pictures; give 0 to 1"):
         Recipe(blank=wrong)
     assert Recipe(blank=0.0).blank == 0.0 and Recipe(blank=1.0).blank == 1.0
+
+
+def test_prompts_are_spread_evenly_over_the_images():
+    assert [Recipe(images=6, answers=0.5).asked(i) for i in range(6)] == [0, 1, 0, 1, 0, 1]
+    assert [Recipe(images=8, answers=0.625).asked(i) for i in range(8)] == [0, 1, 0, 1, 1, 0, 1, 1]
+    assert [Recipe(answers=2).asked(i) for i in range(3)] == [2, 2, 2]
+    assert [Recipe(answers=1.5).asked(i) for i in range(4)] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("images,answers", [(1, 0.5), (8, 0), (3, -1), (8, float("nan"))])
+def test_a_batch_asks_something(images, answers):
+    with pytest.raises(InputError, match=f"{images} images with {answers} answers each ask nothing; give more"):
+        Recipe(images=images, answers=answers)

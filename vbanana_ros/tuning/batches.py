@@ -86,9 +86,11 @@ class Batches(Dataset):
         records, images, owners, examples, broken = [], [], [], [], []
         for _ in range(MOST_BARREN * recipe.images):
             record = self._cropped(self.mixture.draw(rng, broken), rng)
-            tasks = self.mixture.choose(self.mixture.tasks, rng, recipe.answers)
+            asked = recipe.asked(len(images))
+            tasks = self.mixture.choose(self.mixture.tasks, rng, asked)
             found = [make_example(task, record, rng, recipe.most_classes, self.tasks) for task in tasks]
-            if found := [e for e in found if e and e.valid.any() and reads(self.check, e, broken)]:
+            found = [e for e in found if e and e.valid.any() and reads(self.check, e, broken)]
+            if found or not asked:
                 owners += [len(images)] * len(found)
                 examples += found
                 records.append(record)

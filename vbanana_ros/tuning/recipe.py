@@ -17,7 +17,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 class Recipe:
     """Everything that a user may choose; the defaults are those that `nano` was trained with.
 
-    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each.
+    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each. Where nano
+        is to answer for a part of them, a share below 1, the others teach through the probe alone, which is cheap.
     pictures: rows in a batch that are painted from noise: from text, or as edits.
     target: how answers are painted: `x0` in one step at a fixed timestep, `flow` in several, by flow matching.
     lora: rank of low-rank adapters on attention and MLP; 0 trains all weights.
@@ -36,7 +37,7 @@ class Recipe:
 
     size: tuple[int, int] = (192, 256)
     images: int = 8
-    answers: int = 1
+    answers: float = 1
     pictures: int = 1
     picture_size: tuple[int, int] = (96, 128)
     blank: float = 0.5
@@ -64,6 +65,12 @@ class Recipe:
                 raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
         if not 0 <= self.blank <= 1:
             raise InputError(f"blank {self.blank} is no share of the pictures; give 0 to 1")
+        if not self.images * self.answers >= 1:
+            raise InputError(f"{self.images} images with {self.answers} answers each ask nothing; give more of either")
+
+    def asked(self, place: int) -> int:
+        """How many prompts there are about the image at this place of a batch: of 0.5 every second one has one."""
+        return int((place + 1) * self.answers) - int(place * self.answers)
 
     def in_bf16(self, device: torch.device) -> bool:
         """Whether activations are in bfloat16 on this device."""
