@@ -53,6 +53,11 @@ def test_tasks_come_by_their_shares_and_once_each():
     first = Counter(mixture.choose(mixture.tasks, rng, 1)[0] for _ in range(2000))
     assert first["depth"] == pytest.approx(1500, abs=80)
     assert sorted(mixture.choose(mixture.tasks, rng, 2)) == ["depth", "normals"]
+    with pytest.raises(InputError, match="3 prompts .* but each of depth, normals is asked once; ask fewer"):
+        mixture.choose(mixture.tasks, rng, 3)
+    with pytest.raises(InputError, match="2 prompts about an image"):
+        mixture.choose({"depth": 1.0, "normals": 0.0}, rng, 2)
+    assert mixture.choose(mixture.tasks, rng, 0) == []
 
 
 def test_a_file(tmp_path, sets):

@@ -49,8 +49,10 @@ class Mixture:
         return _draw(self.painted or self.sets, rng, broken)
 
     def choose(self, names: Mapping[str, float], rng: np.random.Generator, count: int) -> list[str]:
-        """`count` of some tasks, each at most once, by their shares."""
+        """`count` of some tasks, each at most once, by their shares. Raises InputError where they are too few."""
         shares = np.array([*names.values()])
+        if count > np.count_nonzero(shares):
+            raise InputError(f"{count} prompts about an image, but each of {', '.join(names)} is asked once; ask fewer")
         return list(rng.choice([*names], count, replace=False, p=shares / shares.sum()))
 
 
