@@ -6,6 +6,7 @@ import torch
 
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.grid import pixels
+from vbanana_ros.results import UNLABELED_8
 from vbanana_ros.tuning.batches import Batches, depth_of, fit_image, fit_map, timesteps
 
 TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1}
@@ -51,8 +52,10 @@ def test_images_that_are_asked_nothing_still_teach_the_probe(scenes_folder, feed
     assert batches.draw(0)[0].owners == [2, 4] == batch["owner"].tolist()
     assert len(batch["images"]) == len(batch["facts"]) == 5 and len(batch["targets"]) == len(batch["choice"]) == 2
     assert torch.isfinite(batch["facts"][[0, 1, 3], 0]).any((1, 2)).all()
+    batch["facts"][batch["owner"], :6] = np.nan
+    batch["facts"][batch["owner"], 6] = UNLABELED_8
     made(batch)["probe"].backward()
-    assert all(weight.grad is not None for weight in made.unet.conv_in.parameters())
+    assert all(weight.grad.any() for weight in made.unet.conv_in.parameters())
 
 
 def test_examples_whose_prompt_is_not_read_are_left_out_and_named(scenes_folder, feed, student):

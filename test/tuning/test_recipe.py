@@ -34,7 +34,13 @@ def test_prompts_are_spread_evenly_over_the_images():
     assert [Recipe(answers=1.5).asked(i) for i in range(4)] == [1, 2, 1, 2]
 
 
-@pytest.mark.parametrize("images,answers", [(1, 0.5), (8, 0), (3, -1), (8, float("nan"))])
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf")])
+def test_answers_are_a_number_of_prompts(wrong):
+    with pytest.raises(InputError, match=f"answers {wrong} is no number of prompts about an image; give one above 0"):
+        Recipe(answers=wrong)
+
+
+@pytest.mark.parametrize(("images", "answers"), [(1, 0.5), (3, 0.25)])
 def test_a_batch_asks_something(images, answers):
     with pytest.raises(InputError, match=f"{images} images with {answers} answers each ask nothing; give more"):
         Recipe(images=images, answers=answers)

@@ -17,8 +17,8 @@ PRECISIONS = ("auto", "bf16", "fp32")
 class Recipe:
     """Everything that a user may choose; the defaults are those that `nano` was trained with.
 
-    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each. Where nano
-        is to answer for a part of them, a share below 1, the others teach through the probe alone, which is cheap.
+    size: (height, width) of the images, pixels. images, answers: images in a batch and prompts about each. Of nano
+        with target x0 also a share below 1: the images without a prompt teach through the probe alone, which is cheap.
     pictures: rows in a batch that are painted from noise: from text, or as edits.
     target: how answers are painted: `x0` in one step at a fixed timestep, `flow` in several, by flow matching.
     lora: rank of low-rank adapters on attention and MLP; 0 trains all weights.
@@ -65,7 +65,9 @@ class Recipe:
                 raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
         if not 0 <= self.blank <= 1:
             raise InputError(f"blank {self.blank} is no share of the pictures; give 0 to 1")
-        if not self.images * self.answers >= 1:
+        if not 0 < self.answers < float("inf"):
+            raise InputError(f"answers {self.answers} is no number of prompts about an image; give one above 0")
+        if self.images * self.answers < 1:
             raise InputError(f"{self.images} images with {self.answers} answers each ask nothing; give more of either")
 
     def asked(self, place: int) -> int:
