@@ -214,10 +214,11 @@ def _tune(args: argparse.Namespace) -> None:
     from dataclasses import fields
 
     from vbanana_ros.tuning.recipe import Recipe
-    from vbanana_ros.tuning.tune import tune_model
+    from vbanana_ros.tuning.tune import own_sizes, tune_model
 
     chosen = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name, None) is not None}
-    tune_model(args.out, Recipe(**chosen), args.steps, args.data, args.scenes, args.start, args.seed, args.mixture,
+    recipe = Recipe(**own_sizes(args.start) | chosen)
+    tune_model(args.out, recipe, args.steps, args.data, args.scenes, args.start, args.seed, args.mixture,
                args.save_every, args.check_every)
     print(args.out / "model")
 
@@ -314,11 +315,11 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--save-every", type=_count, default=200, metavar="STEPS")
     tune.add_argument("--check-every", type=_count, default=1000, metavar="STEPS", help="score, samples, best model")
     recipe = tune.add_argument_group("recipe (defaults: those of nano)")
-    recipe.add_argument("--size", type=_size, metavar="HxW", help="pixels (default 192x256)")
+    recipe.add_argument("--size", type=_size, metavar="HxW", help="pixels (those of --start; 192x256)")
     recipe.add_argument("--images", type=_count, help="in a batch of each process (8)")
     recipe.add_argument("--answers", type=float, help="prompts about each image (1); of nano, also a share of 1")
     recipe.add_argument("--pictures", type=int, help="rows painted from noise in a batch (1)")
-    recipe.add_argument("--picture-size", type=_size, metavar="HxW", help="painted from text, for nano (96x128)")
+    recipe.add_argument("--picture-size", type=_size, metavar="HxW", help="from text, nano (those of --start; 96x128)")
     recipe.add_argument("--blank", type=float, metavar="SHARE", help="of nano's pictures, from noise alone (0.5)")
     recipe.add_argument("--freeze-encoder", action="store_true", default=None, help="of nano, train what knows text")
     recipe.add_argument("--most-classes", type=_count, help="in a legend (12)")

@@ -15,9 +15,10 @@ import torch
 
 from vbanana_ros.errors import InputError, ModelError
 from vbanana_ros.generators.load import load_generator
+from vbanana_ros.generators.profile import FILE
 from vbanana_ros.tuning import checkpoint, tuner
 from vbanana_ros.tuning.recipe import Recipe
-from vbanana_ros.tuning.tune import HELD_OUT, tune_model
+from vbanana_ros.tuning.tune import HELD_OUT, own_sizes, tune_model
 from vbanana_ros.tuning.tuner import tune
 
 TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "picture_size": (32, 32), "warmup": 2}
@@ -189,6 +190,18 @@ def test_one_scene_can_be_learnt(scenes_folder, feed, tmp_path, student):
     tune(made, feed(scenes_folder, depth=1.0, normals=1.0), tmp_path / "out", 80, workers=0)
     rgb = [float(row[1].removeprefix("rgb=")) for row in logged(tmp_path / "out")]
     assert np.mean(rgb[-5:]) < 0.5 * np.mean(rgb[:5])
+
+
+def test_a_model_is_tuned_at_the_sizes_that_it_paints(student, tmp_path):
+    assert own_sizes(None) == {}
+    assert own_sizes("nano") == {"size": (224, 288), "picture_size": (64, 96)}
+    student(0, size=(480, 640), picture_size=(96, 128)).export(tmp_path / "model", "tiny", "tiny")
+    assert own_sizes(str(tmp_path / "model")) == {"size": (480, 640), "picture_size": (96, 128)}
+    profile = json.loads((tmp_path / "model" / FILE).read_text())
+    (tmp_path / "model" / FILE).write_text(json.dumps(profile | {"area": 1024 * 1024, "picture_area": 0}))
+    assert own_sizes(str(tmp_path / "model")) == {"size": (896, 1152)}
+    with pytest.raises(ModelError, match="no model directory .*gone"):
+        own_sizes(str(tmp_path / "gone"))
 
 
 def test_tune_model_refuses_what_it_must_not_touch(tmp_path):

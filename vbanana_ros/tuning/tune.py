@@ -9,6 +9,7 @@ import torch
 from accelerate import PartialState
 
 from vbanana_ros.errors import InputError, ModelError
+from vbanana_ros.generators.grid import painted_size
 from vbanana_ros.generators.load import find_model, load_generator
 from vbanana_ros.generators.nano_text import NanoTextEncoder
 from vbanana_ros.generators.nano_unet import NanoUNet
@@ -24,6 +25,8 @@ from vbanana_ros.tuning.vocabulary import VOCABULARY
 # Seeds from here on are never trained on: the quiz's scenes, and from 9,000,000 on the evaluation's.
 HELD_OUT = 1_000_000
 QUIZ = 16
+# Sides of what is trained are multiples of this where they are not said, pixels: it suits every family.
+MULTIPLE = 32
 
 
 def tune_model(out: Path, recipe: Recipe, steps: int, data: Path, scenes: int, start: str | None = None, seed: int = 0,
@@ -55,6 +58,18 @@ def _scenes(data: Path, scenes: int) -> Mixture:
         render_scenes(data / "held", range(HELD_OUT, HELD_OUT + QUIZ), views=1, workers=workers)
     return Mixture([(open_scenes(data), 1.0)], painted=[(open_studio(data / "studio"), 1.0)],
                    held=open_scenes(data / "held"))
+
+
+def own_sizes(start: str | None) -> dict[str, tuple[int, int]]:
+    """The `size` and `picture_size` of a recipe at which a model paints, 3:4; of a new `nano` the recipe's own.
+
+    Raises ModelError where there is no such model.
+    """
+    if start is None:
+        return {}
+    _, profile = find_model(start)
+    areas = {"size": profile.area, "picture_size": profile.picture_area}
+    return {name: painted_size(3, 4, MULTIPLE, area) for name, area in areas.items() if area}
 
 
 def make_student(start: str | None, recipe: Recipe) -> Student:
