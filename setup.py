@@ -5,7 +5,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 SIM = ["mujoco>=3.3"]
-TUNE = ["accelerate>=1.0", "tensorboard>=2.14", "scipy>=1.10", "h5py>=3.8", "pycocotools>=2.0.7", *SIM]
+TUNE = ["accelerate>=1.0", "tensorboard>=2.14", "h5py>=3.8", "pycocotools>=2.0.7", *SIM]
 FLUX2 = ["diffusers>=0.41", "transformers>=4.57", "peft>=0.17"]
 QWEN = ["diffusers>=0.41", "transformers>=5.24", "peft>=0.17"]  # its image processor does without torchvision
 BENCH = ["hilbertmap", "open3d", "torchao"]
@@ -36,8 +36,8 @@ setup(
         ("share/vbanana_ros/config", glob("config/*")),
     ],
     install_requires=[
-        "numpy>=1.26", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors", "pyyaml",
-        "rosbags>=0.10", "rosbags-image>=0.10", "rich", "matplotlib", "pytransform3d>=3.5",
+        "numpy>=1.26", "scipy>=1.10", "opencv-python-headless>=4.8", "torch>=2.4", "diffusers>=0.36", "safetensors",
+        "pyyaml", "rosbags>=0.10", "rosbags-image>=0.10", "rich", "matplotlib", "pytransform3d>=3.5",
     ],
     extras_require={"sim": SIM, "tune": TUNE, "flux2": FLUX2, "qwen": QWEN, "bench": BENCH, "ros": ROS, "test": TEST},
     entry_points={"console_scripts": ["vbanana = vbanana_ros.cli:main"]},

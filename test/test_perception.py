@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rooms import angle, room
+from scipy.spatial.transform import Rotation
 
 from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
@@ -285,6 +287,27 @@ def test_same_in_same_bytes_out(nano):
         assert a.painted.tobytes() == b.painted.tobytes()
         assert a.result.confidence.tobytes() == b.result.confidence.tobytes()
         assert a.result.confidence.shape == (40, 70)
+
+
+def test_a_model_whose_walls_lean_has_them_squared_where_the_camera_is_known(oracle):
+    """Depth and normals; a model that does not ask for it, and one whose camera is not known, keep their lean."""
+    camera = Camera.from_fov(320, 240, 70)
+    seen = room(camera)
+    sure, lean = np.ones((240, 320), np.float32), Rotation.from_euler("xyz", [4, -6, 3], degrees=True).as_matrix()
+    leaning = (seen.normals @ lean.T).astype(np.float32)
+    depth = seen.depth * np.exp(np.linspace(-0.06, 0.06, 320, dtype=np.float32))[None]
+    truth = [(make_request("normals"), NormalMap(leaning, sure)), (make_request("depth"), DepthMap(depth, sure))]
+
+    def errors(manhattan, camera):
+        profile = Profile("leaning", "nano", ("depth", "normals"), "Apache-2.0", 1, manhattan=manhattan)
+        perceived = Perception(oracle(truth, profile=profile), [r for r, _ in truth])(Frame(seen.rgb, camera=camera))
+        normals, depths = perceived.result("normals").normals, perceived.result("depth").depth
+        return np.nanmean(angle(normals, seen.normals)), np.nanstd(np.log(depths / seen.depth))
+
+    lean_left, slant_left = errors(True, camera)
+    assert lean_left < 1 and slant_left < 0.025
+    for kept in (errors(False, camera), errors(True, None)):
+        assert kept == pytest.approx((angle(leaning, seen.normals).mean(), 0.0348), rel=0.02)
 
 
 @pytest.mark.skipif("nano" not in [p.name for p in shipped()], reason="no model is shipped with this checkout")

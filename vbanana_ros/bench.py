@@ -21,6 +21,8 @@ from vbanana_ros.cloud import make_cloud
 from vbanana_ros.errors import InputError
 from vbanana_ros.files import write_bytes
 from vbanana_ros.generators.load import load_generator
+from vbanana_ros.lines import lines_of
+from vbanana_ros.manhattan import squared
 from vbanana_ros.messages import messages, offline
 from vbanana_ros.perception import Answer, Frame, Perceived, Perception
 from vbanana_ros.places import places_alike
@@ -29,6 +31,7 @@ from vbanana_ros.tasks import TASKS, Request, make_request
 
 HEIGHT, WIDTH = 480, 640
 PAINTED = 224, 288  # as nano paints it
+DEMO = Path(__file__).resolve().parent / "demo"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def _offline(model: str) -> list[Figure]:
     frame, requests, painted = example()
     figures = [depth_figure(painted[0], requests[0]), *cloud_figures(frame, requests, painted),
                frame_figure(frame, requests, painted), edges_figure(frame, requests, painted),
-               *nano_figures(model, frame, requests), *bag_figures(model)]
+               squared_figure(model), *nano_figures(model, frame, requests), *bag_figures(model)]
     figures.append(Figure("peak memory of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                           "MiB"))
     return figures
@@ -162,6 +165,23 @@ def edges_figure(frame: Frame, requests: list[Request], painted: list[np.ndarray
                   peer="nearest neighbour", peer_value=nearest, ratio=ratio)
 
 
+def squared_figure(model: str) -> Figure:
+    """Depth and normals of the demo's first frame, on the generator's grid, squared with its lines; these are found."""
+    from vbanana_ros.bags import read_frames
+
+    frame = next(read_frames(DEMO / "bag")).frame
+    rays = frame.camera.rays()
+    answers = Perception(load_generator(model, "cpu"), [make_request("depth"), make_request("normals")])(frame).answers
+    painted = [a.task.decode(a.painted, a.request) for a in answers]
+    height, width = answers[0].painted.shape[:2]
+
+    def squares() -> list[Result]:
+        lines = lines_of(frame.rgb, rays)
+        return [squared(result, lines, rays) for result in painted]
+
+    return Figure(f"depth and normals of {width}x{height} squared with the lines of a frame", median(squares, 15))
+
+
 def nano_figures(model: str, frame: Frame, requests: list[Request]) -> list[Figure]:
     """The generator on one core, for one task and for five."""
     generator = load_generator(model, "cpu")
@@ -182,12 +202,11 @@ def bag_figures(model: str) -> list[Figure]:
     from vbanana_ros.bags import process_bag
     from vbanana_ros.params import read_params
 
-    demo = Path(__file__).resolve().parent / "demo"
-    params = read_params(demo / "perception.yaml")
+    params = read_params(DEMO / "perception.yaml")
     perception = Perception(load_generator(model, "cpu"), params.requests())
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        report = process_bag(demo / "bag", Path(folder) / "out", perception)
+        report = process_bag(DEMO / "bag", Path(folder) / "out", perception)
         seconds = time.perf_counter() - start
         size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
     return [Figure("bag throughput, five tasks", report.frames / seconds, "frames/s"),

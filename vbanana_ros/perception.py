@@ -17,6 +17,8 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import InputError, RequestError
 from vbanana_ros.floor import floor_scale
 from vbanana_ros.generators.base import Generator
+from vbanana_ros.lines import Lines, lines_of
+from vbanana_ros.manhattan import squared
 from vbanana_ros.mirror import MEASURED, mean, reflect
 from vbanana_ros.places import places_alike
 from vbanana_ros.results import DepthMap, Instances, Picture, Result
@@ -132,7 +134,9 @@ class Perception:
     def __init__(self, generator: Generator, requests: Sequence[Request], seed: int = 0,
                  steps: int | None = None, votes: int = 1) -> None:
         self.generator = generator
-        self.tasks: Mapping[str, Task] = dialect(getattr(generator, "profile", None))
+        profile = getattr(generator, "profile", None)
+        self.tasks: Mapping[str, Task] = dialect(profile)
+        self._manhattan = profile is not None and profile.manhattan
         self.seed = seed
         self.steps = steps or generator.capabilities.steps
         self._picture_steps = steps or generator.capabilities.picture_steps
@@ -228,9 +232,9 @@ class Perception:
             start = time.perf_counter()
             pictures = iter([(prompt, painted[i, j], reflected.get((i, j))) for j, prompt in enumerate(asked.prompts)])
             # Once a frame, for the tasks are painted on one grid.
-            places = cache(partial(places_alike, frame.rgb))
+            places, lines = cache(partial(places_alike, frame.rgb)), cache(partial(_lines, frame))
             with _one_thread():
-                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame, places)
+                answers = tuple(self._answer(own, list(islice(pictures, len(own))), frame, places, lines)
                                 for own in asked.ballots)
             yield Perceived(frame, answers, timings | {"decode": 1e3 * (time.perf_counter() - start)},
                             self.generator.name, self.generator.weights, self.seed, self.steps)
@@ -245,11 +249,12 @@ class Perception:
         return painted
 
     def _answer(self, asked: Sequence[Request], pictures: Sequence[tuple[str, np.ndarray, np.ndarray | None]],
-                frame: Frame, places: Callable[[int, int], np.ndarray | None]) -> Answer:
+                frame: Frame, places: Callable[[int, int], np.ndarray | None],
+                lines: Callable[[], Lines]) -> Answer:
         """One request's answer from the prompts and pictures of all its ballots, on the frame's grid.
 
         pictures: the last of each about the mirror image, where there is one. places: of a painted (height, width),
-        where each pixel of that grid takes its answer from.
+        where each pixel of that grid takes its answer from. lines: of the frame.
         """
         task, shape = self.tasks[asked[0].task], frame.rgb.shape[:2]
         results = [task.decode(picture, ballot) for ballot, (_, picture, _) in zip(asked, pictures, strict=True)]
@@ -257,6 +262,8 @@ class Perception:
         prompt, picture, mirrored = pictures[0]
         if mirrored is not None:
             result = mean(result, task.decode(mirrored, asked[0]))
+        if self._manhattan and task.name in MEASURED and (camera := _camera(frame)):
+            result = squared(result, lines(), camera.rays())
         result = (result.resize(*shape) if isinstance(result, Picture)
                   else result.resize(*shape, places(*picture.shape[:2])))
         result, scale = _on_floor(result, frame)
@@ -273,6 +280,11 @@ def _camera(frame: Frame) -> Camera | None:
     """The frame's camera on its own pixels, where it is known and calibrated."""
     camera = frame.camera
     return camera.resized(*frame.rgb.shape[:2]) if camera and camera.calibrated else None
+
+
+def _lines(frame: Frame) -> Lines:
+    """The lines of a frame whose camera is known."""
+    return lines_of(frame.rgb, _camera(frame).rays())
 
 
 def _on_floor(result: Result, frame: Frame) -> tuple[Result, float]:

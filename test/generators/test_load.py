@@ -91,6 +91,7 @@ def test_a_broken_profile(folder, text):
     ({"area": "big"}, "whole numbers above 0"), ({"steps": 0}, "whole numbers above 0"),
     ({"instance_decoder": [1]}, "instance_decoder must map"),
     ({"instance_decoder": {"area": 1}}, "unknown parameter 'area' of the instance decoder"),
+    ({"manhattan": "yes"}, "manhattan is 'yes', not true or false"),
     ({"family": ["nano"]}, "must be strings"), ({"sha256": []}, "sha256 must map"),
     ({"license": ...}, "is not a profile"),
 ])

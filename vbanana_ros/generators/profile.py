@@ -28,6 +28,7 @@ class Profile:
     `inverse-gray`, relative inverse depth, near is bright. normals_axes: what red, green and blue grow with, see
     `Normals`. instance_background: the colour behind instances, whatever is asked; empty: what is asked.
     instance_decoder: parameters of `InstanceDecoder` where its paintings want others than the paper's.
+    manhattan: whether its normals and metric depth are squared with the lines of the image, see `manhattan`.
     prompts: the wording of each task that has another than the paper's, see `Wording`: its text, or text and pair.
     steps, picture_steps: denoising steps. noise: what one step about an image begins with, `gaussian` noise or the
     `image` itself. guidance: classifier-free, where it takes more than one step; 1 none, 0 the family's own.
@@ -54,6 +55,7 @@ class Profile:
     normals_axes: str = "-x+y+z"
     instance_background: str = ""
     instance_decoder: dict[str, float] = field(default_factory=dict)
+    manhattan: bool = False
     prompts: dict[str, str | dict[str, str]] = field(default_factory=dict)
     about: str = ""
     base: str = ""
@@ -107,6 +109,8 @@ def _checked(profile: Profile) -> Profile:
         raise ValueError("tasks must be a list of strings")
     if not isinstance(profile.instance_decoder, dict):
         raise ValueError("instance_decoder must map its parameters to numbers")
+    if not isinstance(profile.manhattan, bool):
+        raise ValueError(f"manhattan is {profile.manhattan!r}, not true or false")
     if not isinstance(profile.prompts, dict):
         raise ValueError("prompts must map tasks to their wording")
     if not (isinstance(profile.sha256, dict) and all(isinstance(digest, str) for digest in profile.sha256.values())):

@@ -166,7 +166,7 @@ class NanoStudent(nn.Module):
         steps = 1 if self.recipe.target == "x0" else PICTURE_STEPS // 3
         return Profile(name=name, family="nano", license="Apache-2.0", area=area, picture_area=picture_area,
                        steps=steps, picture_steps=PICTURE_STEPS, guidance=GUIDANCE, about=about, tasks=tuple(TASKS),
-                       depth_code=self.depth_code, instance_decoder=INSTANCES)
+                       depth_code=self.depth_code, instance_decoder=INSTANCES, manhattan=True)
 
 
 def _half(model: ModelMixin) -> ModelMixin:

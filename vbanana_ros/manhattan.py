@@ -1,0 +1,140 @@
+"""Manhattan: most of what is built consists of planes in three directions at right angles to each other.
+
+(J. M. Coughlan and A. L. Yuille, "Manhattan World: Compass Direction from a Single Image by Bayesian Inference", ICCV
+1999.) A generator paints each wall in about its colour, yet whole walls lean. Lines of the image along one axis meet in
+its vanishing point, so they tell the axes to a fraction of a degree, and what is painted tells which vanishing points
+are the axes'. Normals near an axis are taken for that axis, and depth of planes across an axis gets the slope that such
+planes have. Where no lines tell axes nothing is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from vbanana_ros.lines import Lines, unit
+from vbanana_ros.results import DepthMap, NormalMap, Result
+from vbanana_ros.slopes import sloped, slopes_of, spread
+
+# Of so many triples of lines the best few are turned until they fit best, by steps of these degrees.
+_TRIES, _BEST, _STEPS = 300, 3, (2.0, 1.0, 0.5, 0.25, 0.125)
+# By how much, degrees, a line misses its vanishing point: of the triples, after each of the steps, at the end.
+_MISS, _MISSES, _MISS_LAST = 1.5, (1.5, 1.0, 0.7, 0.5, 0.5), 1.0
+# There are none where fewer lines than this share, by length, run to a vanishing point of the best.
+_LEAST = 0.3
+# So many normals have a say. By how much, degrees, they miss their axis, and from how far they are taken for it:
+# painted ones, and those of painted depth.
+_ASKED, _PAINTED, _SLOPES = 200, (14.0, 16.0, 7.0), (20.0, 30.0, 17.0)
+# Depth is mended on a grid of about so many columns.
+_COLUMNS = 48
+_TURNS = np.radians(np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3), -1).reshape(-1, 3))
+
+
+def squared(result: Result, lines: Lines, rays: np.ndarray) -> Result:
+    """Normals and metric depth, squared with the lines of their image; all else as it is. Arrays are numpy.
+
+    rays: float32 [H, W, 3], where each pixel of the image looks (z = 1); the result may be on another grid of its view.
+    """
+    if isinstance(result, NormalMap):
+        axes = axes_of(lines, result.normals, _PAINTED[0])
+        return result if axes is None else replace(result, normals=_snapped(result.normals, axes, *_PAINTED[1:])[0])
+    if isinstance(result, DepthMap) and result.metric:
+        size = result.depth.shape[::-1]
+        rays = np.stack([cv2.resize(np.ascontiguousarray(plane), size) for plane in np.moveaxis(rays, -1, 0)], -1)
+        return replace(result, depth=_mended(result.depth, rays, lines))
+    return result
+
+
+def axes_of(lines: Lines, normals: np.ndarray, miss: float) -> np.ndarray | None:
+    """The directions of a Manhattan world in the optical frame: float64 [3, 3], unit rows at right angles, of any sign.
+
+    normals: float [..., 3] of what is seen, NaN where unknown; miss: by how much they are off, degrees. None where
+    there are no such lines, or no normals. Same arguments, same axes.
+    """
+    known = normals[np.isfinite(normals).all(-1)].astype(np.float64)
+    if len(lines) < 3 or not len(known):
+        return None
+    rng = np.random.default_rng(0)
+    asked = known[rng.integers(len(known), size=_ASKED)]
+    tried = _triples(lines, rng)
+    fits = _meet(tried, lines, _MISS) + _face(tried, asked, miss)
+    best = [_turned(tried[i], lines) for i in np.argsort(-fits, kind="stable")[:_BEST]]
+    if not best:
+        return None
+    meet = _meet(np.stack(best), lines, _MISS_LAST)
+    found = int(np.argmax(meet + _face(np.stack(best), asked, miss)))
+    return best[found] if meet[found] > _LEAST else None
+
+
+def _triples(lines: Lines, rng: np.random.Generator) -> np.ndarray:
+    """float64 [N, 3, 3]: axes such that two lines meet in the first, and a third runs to the second."""
+    one, other, third = rng.choice(len(lines), (3, _TRIES), p=lines.lengths / lines.lengths.sum())
+    first = np.cross(lines.planes[one], lines.planes[other])
+    apart = np.linalg.norm(first, axis=-1) > 0.02
+    first, third = unit(first[apart]), third[apart]
+    second = np.cross(lines.planes[third], first)
+    apart = np.linalg.norm(second, axis=-1) > 0.05
+    first, second = first[apart], unit(second[apart])
+    return np.stack([first, second, np.cross(first, second)], axis=1)
+
+
+def _turned(axes: np.ndarray, lines: Lines) -> np.ndarray:
+    """The axes turned until lines miss them least."""
+    for step, miss in zip(_STEPS, _MISSES, strict=True):
+        near = axes @ Rotation.from_rotvec(step * _TURNS).as_matrix()
+        axes = near[int(np.argmax(_meet(near, lines, miss)))]
+    return axes
+
+
+def _meet(axes: np.ndarray, lines: Lines, miss: float) -> np.ndarray:
+    """float64 [N]: the share, by length, of the lines that run to the vanishing point of an axis of [N, 3, 3].
+
+    A line misses it by the angle, at the line's middle, between the line and the way there.
+    """
+    sine = (axes @ lines.planes.T) / np.sqrt(np.maximum(1 - (axes @ lines.middles.T) ** 2, 1e-4))
+    return np.exp(-0.5 * (np.abs(sine).min(-2) / np.radians(miss)) ** 2) @ lines.lengths / lines.lengths.sum()
+
+
+def _face(axes: np.ndarray, normals: np.ndarray, miss: float) -> np.ndarray:
+    """float64 [N]: the share of the normals [M, 3] that an axis of [N, 3, 3] explains."""
+    cosine = np.abs(axes @ normals.T).max(-2)
+    return np.exp((cosine - 1) / np.radians(miss) ** 2).mean(-1)
+
+
+def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -> tuple[np.ndarray, np.ndarray]:
+    """Normals [H, W, 3] with those of surfaces across an axis taken for it; bool [H, W]: which these are.
+
+    Such a surface is a connected part that lies within reach of one axis, degrees, and does not bend: its normals
+    differ from their mean by less than bend, root mean square. What is near an axis on a ball does bend.
+    """
+    cosines = normals @ axes.T.astype(normals.dtype)
+    which = np.abs(cosines).argmax(-1)
+    cosine = np.take_along_axis(cosines, which[..., None], -1)[..., 0]
+    near = np.abs(cosine) > np.cos(np.radians(reach))
+    faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8)
+    flat = np.zeros_like(near)
+    for face in np.flatnonzero(np.bincount(faces.ravel(), minlength=7)[1:]) + 1:
+        count, parts = cv2.connectedComponents((faces == face).view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
+        sums = np.stack([np.bincount(parts.ravel(), normals[..., i].ravel(), count) for i in range(3)], -1)
+        # Of unit vectors the mean is the shorter the more they differ.
+        length = np.linalg.norm(sums, axis=-1) / np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
+        flat |= (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)
+    signed = axes[which].astype(normals.dtype) * np.sign(cosine)[..., None]
+    return np.where(flat[..., None], signed, normals), flat
+
+
+def _mended(depth: np.ndarray, rays: np.ndarray, lines: Lines) -> np.ndarray:
+    """Metric depth [H, W] whose planes across an axis have their slopes; invalid and out of range stay so."""
+    step = max(1, round(depth.shape[1] / _COLUMNS))
+    seen = np.isfinite(depth) & (depth > 0) & np.isfinite(rays).all(-1)
+    logs = np.log(np.where(seen, depth, np.nan).astype(np.float64))
+    coarse, looks = logs[::step, ::step], np.nan_to_num(rays[::step, ::step].astype(np.float64))
+    slopes = slopes_of(coarse, looks)
+    axes = axes_of(lines, slopes, _SLOPES[0])
+    if axes is None or min(coarse.shape) < 2:
+        return depth
+    factors = sloped(coarse, *_snapped(slopes, axes, *_SLOPES[1:]), looks) - coarse
+    return depth * np.exp(spread(factors, coarse, logs, step)).astype(np.float32)

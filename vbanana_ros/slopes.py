@@ -1,0 +1,105 @@
+"""Slopes: normals of a depth map, and a depth map that has the slopes of normals.
+
+Depth is float64 [H, W], the natural logarithm of metres along the optical axis, NaN where there is none; rays are
+float64 [H, W, 3], where each pixel looks in the optical frame (z = 1), finite where there is depth.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import spsolve
+
+from vbanana_ros.lines import unit
+
+# How much depth stays what it was, beside its slopes; what jump from pixel to pixel is no slope any more; how much what
+# is not sure of its slope holds together.
+_STAYS, _JUMP, _HOLDS = 2e-3, 0.03, 0.3
+# Surfaces that are seen at less than this sine have less of a say; none is seen at less than that.
+_SLANT, _GRAZING = 0.2, 0.03
+# Depths that differ by more than this are hardly of one surface.
+_ALIKE = 0.03
+
+
+def slopes_of(logs: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Unit normals, towards the camera, of planes fitted to 3 x 3 pixels: float64 [H, W, 3]; NaN where depth is.
+
+    Inverse depth is linear in x and y of the rays on a plane, and its coefficients are the plane's normal.
+    """
+    known = np.isfinite(logs).astype(np.float64)
+    x, y, inverse = rays[..., 0], rays[..., 1], np.exp(-np.nan_to_num(logs))
+    count = np.maximum(_around(known), 1)
+    x_mean, y_mean, inverse_mean = (_around(known * one) / count for one in (x, y, inverse))
+
+    def covariance(one: np.ndarray, one_mean: np.ndarray, other: np.ndarray, other_mean: np.ndarray) -> np.ndarray:
+        return _around(known * one * other) / count - one_mean * other_mean
+
+    xx, yy, xy = covariance(x, x_mean, x, x_mean), covariance(y, y_mean, y, y_mean), covariance(x, x_mean, y, y_mean)
+    xi, yi = covariance(x, x_mean, inverse, inverse_mean), covariance(y, y_mean, inverse, inverse_mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = xx * yy - xy * xy
+        a, b = (xi * yy - yi * xy) / area, (yi * xx - xi * xy) / area
+        plane = np.stack([a, b, inverse_mean - a * x_mean - b * y_mean], -1)
+    return np.where(known[..., None] > 0, -unit(plane), np.nan)
+
+
+def _around(values: np.ndarray) -> np.ndarray:
+    """The sum over the 3 x 3 pixels about each."""
+    return cv2.boxFilter(values, -1, (3, 3), normalize=False, borderType=cv2.BORDER_REFLECT)
+
+
+def sloped(logs: np.ndarray, normals: np.ndarray, sure: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Depth whose slopes are those of the normals where these are sure: float64 [H, W]; NaN stays.
+
+    normals: float [H, W, 3], unit, towards the camera; sure: bool [H, W], others keep the slope they have. Least
+    squares over all pairs of neighbours, of which those between which depth jumps count little (Y. Quéau, J.-D. Durou
+    and J.-F. Aujol, "Variational Methods for Normal Integration", JMIV 2018, on robust estimators).
+    """
+    height, width = logs.shape
+    place = np.arange(height * width).reshape(height, width)
+    one = np.concatenate([place[:, :-1].ravel(), place[:-1].ravel()])
+    other = np.concatenate([place[:, 1:].ravel(), place[1:].ravel()])
+    known, sure = np.isfinite(logs).ravel(), sure.ravel()
+    before = np.nan_to_num(logs).ravel()
+    normals, rays = np.nan_to_num(normals).reshape(-1, 3), rays.reshape(-1, 3)
+    # On one plane normal · ray · depth is the same at both pixels.
+    sines = [np.maximum(-np.einsum("ni,ni->n", normals[one], rays[pixel]), _GRAZING) for pixel in (one, other)]
+    planar = sure[one] & sure[other] & (np.einsum("ni,ni->n", normals[one], normals[other]) > 0.99)
+    steps = np.where(planar, np.log(sines[1] / sines[0]), before[one] - before[other])
+    trust = np.where(planar, np.minimum(np.minimum(*sines) / _SLANT, 1), _HOLDS) * (known[one] & known[other])
+    now = before
+    for _ in range(2):
+        jumps = np.where(planar, now[one] - now[other] - steps, before[one] - before[other])
+        weights = trust / (1 + (jumps / _JUMP) ** 2) ** 2
+        now = _solved(weights, steps, one, other, np.where(known, _STAYS, 1.0), before)
+    return np.where(np.isfinite(logs), now.reshape(height, width), np.nan)
+
+
+def _solved(weights: np.ndarray, steps: np.ndarray, one: np.ndarray, other: np.ndarray, stays: np.ndarray,
+            before: np.ndarray) -> np.ndarray:
+    """Least of sum of weights (now[one] - now[other] - steps)² + sum of stays (now - before)²: float64 [N]."""
+    n = len(before)
+    pairs = coo_matrix((np.concatenate([weights, weights, -weights, -weights]),
+                        (np.concatenate([one, other, one, other]), np.concatenate([one, other, other, one]))), (n, n))
+    pull = np.bincount(one, weights * steps, n) - np.bincount(other, weights * steps, n)
+    return spsolve((pairs + diags(stays)).tocsc(), stays * before + pull, permc_spec="MMD_AT_PLUS_A")
+
+
+def spread(factors: np.ndarray, coarse: np.ndarray, logs: np.ndarray, step: int) -> np.ndarray:
+    """Factors of a coarse grid at each pixel of the fine one: of the four about it, by nearness and likeness of depth.
+
+    All are logarithms; coarse and logs: the depth of the two grids. 0 where there is no depth.
+    """
+    (height, width), (rows, columns) = logs.shape, coarse.shape
+    y, x = np.minimum(np.arange(height) / step, rows - 1), np.minimum(np.arange(width) / step, columns - 1)
+    top, left = np.minimum(y.astype(int), rows - 2), np.minimum(x.astype(int), columns - 2)
+    y, x = (y - top)[:, None], (x - left)[None]
+    total, weight = np.zeros_like(logs), np.zeros_like(logs)
+    for below, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = np.ix_(top + below, left + right)
+        near = (y if below else 1 - y) * (x if right else 1 - x) + 1e-3
+        alike = np.nan_to_num(near / (1e-3 + ((logs - coarse[corner]) / _ALIKE) ** 2))
+        total += alike * np.nan_to_num(factors[corner])
+        weight += alike
+    return total / np.where(weight > 0, weight, 1)
