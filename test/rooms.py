@@ -25,8 +25,8 @@ class Room:
     axes: np.ndarray
 
 
-def room(camera: Camera, yaw=25.0, pitch=12.0, roll=3.0, place=(1.2, 1.0, 1.4), tiles=True) -> Room:
-    """A camera at a place looks along y, turned by degrees. Without tiles each wall is of one grey."""
+def room(camera: Camera, yaw=25.0, pitch=12.0, roll=3.0, place=(1.2, 1.0, 1.4)) -> Room:
+    """A camera at a place looks along y, turned by degrees."""
     rays = camera.rays()
     level = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # the optical axes, a column each, where y is ahead, z up
     turn = Rotation.from_euler("ZXY", [yaw, -pitch, roll], degrees=True).as_matrix() @ level
@@ -38,7 +38,7 @@ def room(camera: Camera, yaw=25.0, pitch=12.0, roll=3.0, place=(1.2, 1.0, 1.4), 
     inward = -np.sign(np.take_along_axis(looks, axis[..., None], -1))
     normals = np.eye(3)[axis] * inward @ turn
     tile = np.floor((place + looks * depth[..., None] + 1e-9) / TILE)
-    odd = np.where(np.eye(3, dtype=bool)[axis], 0, tile).sum(-1) % 2 if tiles else 0
+    odd = np.where(np.eye(3, dtype=bool)[axis], 0, tile).sum(-1) % 2
     rgb = np.repeat((90 + 25 * axis + 60 * odd)[..., None], 3, -1).astype(np.uint8)
     return Room(rgb, depth.astype(np.float32), normals.astype(np.float32), rays, axes=turn)
 

@@ -68,12 +68,12 @@ def sloped(logs: np.ndarray, normals: np.ndarray, sure: np.ndarray, rays: np.nda
     planar = sure[one] & sure[other] & (np.einsum("ni,ni->n", normals[one], normals[other]) > 0.99)
     steps = np.where(planar, np.log(sines[1] / sines[0]), before[one] - before[other])
     trust = np.where(planar, np.minimum(np.minimum(*sines) / _SLANT, 1), _HOLDS) * (known[one] & known[other])
-    now = before
+    now, stays = before, np.where(known, _STAYS, 1.0)
     for _ in range(2):
         jumps = np.where(planar, now[one] - now[other] - steps, before[one] - before[other])
         weights = trust / (1 + (jumps / _JUMP) ** 2) ** 2
-        now = _solved(weights, steps, one, other, np.where(known, _STAYS, 1.0), before)
-    return np.where(np.isfinite(logs), now.reshape(height, width), np.nan)
+        now = _solved(weights, steps, one, other, stays, before)
+    return np.where(known, now, np.nan).reshape(height, width)
 
 
 def _solved(weights: np.ndarray, steps: np.ndarray, one: np.ndarray, other: np.ndarray, stays: np.ndarray,
