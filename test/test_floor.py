@@ -45,6 +45,13 @@ def test_a_board_above_the_floor_is_not_taken_for_it(height):
     assert np.isclose(floor_scale(depth / 1.1, CAMERA.rays(), FLOOR), 1.1, rtol=0.01)
 
 
+@pytest.mark.parametrize("height", [0.35, 0.38])
+def test_a_board_that_hides_the_floor_is_not_taken_for_it(height):
+    """Beyond its rim a wall is seen, down to below it: no floor has anything below."""
+    depth = room(wall=2.0, table=(height, np.s_[94:]))
+    assert floor_scale(depth, CAMERA.rays(), FLOOR) == 1
+
+
 def test_holes_noise_and_the_sky_do_not_matter():
     rng = np.random.default_rng(0)
     depth = room() * 0.9 * np.exp(rng.normal(0, 0.002, (120, 160))).astype(np.float32)

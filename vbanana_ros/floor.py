@@ -3,8 +3,9 @@
 Where the floor is known, as a robot's transforms know it, each pixel of painted depth says by what factor it would lie
 on it. Pixels of the floor all say the same factor, the one that the picture's scale is off by. So do those of a table
 or a seat, but a larger one, for they are nearer than the floor behind them; walls and things say many. So it is the
-least factor that many pixels agree on. Scale from the height of the camera: S. Song and M. Chandraker, "Robust Scale
-Estimation in Real-Time Monocular SFM for Autonomous Driving", CVPR 2014.
+least factor that many pixels agree on, and below which next to nothing lies: past the rim of a table much does. Scale
+from the height of the camera: S. Song and M. Chandraker, "Robust Scale Estimation in Real-Time Monocular SFM for
+Autonomous Driving", CVPR 2014.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ LOWEST = 0.05
 # Factors are natural logarithms. No more than MOST is believed; those within WINDOW agree; so large a share of the
 # pixels must, and say nearly what their neighbours say, FLAT apart.
 MOST, WINDOW, SHARE, FLAT = 0.4, 0.1, 0.02, 0.0075
+# Below a floor, by factors that are less by WINDOW and more, lie at most so many pixels for each of those that agree.
+BELOW = 0.5
 _STEP, _APART = 0.01, 15  # of the factors that are tried, and between two that many agree on
 _COLUMNS = 160  # of pixels are looked at, about
 # Floor farther away says little, metres. What no pixel says.
@@ -52,11 +55,12 @@ def floor_scale(depth: np.ndarray, rays: np.ndarray, floor: np.ndarray) -> float
         factors = -np.log(np.where(inverse > 1 / _FARTHEST, inverse, np.nan) * depth)
     factors = cv2.medianBlur(np.nan_to_num(factors, nan=_NONE, posinf=_NONE, neginf=_NONE).astype(np.float32), 3)
     down, across = np.gradient(factors)
-    told = np.sort(factors[np.hypot(down, across) < FLAT])
+    told, seen = np.sort(factors[np.hypot(down, across) < FLAT]), np.sort(factors, axis=None)
     tried = np.arange(-MOST, MOST + _STEP, _STEP)
     agree = np.searchsorted(told, tried + WINDOW / 2) - np.searchsorted(told, tried - WINDOW / 2)
     most = cv2.dilate(agree[None].astype(np.float32), np.ones((1, _APART), np.uint8))[0]  # of those about each
-    peaks = np.flatnonzero((agree == most) & (agree > SHARE * depth.size))
+    below = np.searchsorted(seen, tried - WINDOW)
+    peaks = np.flatnonzero((agree == most) & (agree > SHARE * depth.size) & (below < BELOW * agree))
     if not peaks.size:
         return 1.0
     return float(np.exp(np.median(told[np.abs(told - tried[peaks[0]]) < WINDOW / 2])))
