@@ -13,6 +13,7 @@ from .parts import Part
 
 _FLAT, _CUBE = mujoco.mjtTexture.mjTEXTURE_2D, mujoco.mjtTexture.mjTEXTURE_CUBE
 PICTURES, CLOTHS, FACADES = 3, 7, 3  # textures of each kind in a scene
+CONCRETE = 0.25  # of the floors are as grey as roads
 WOODS = np.array([(0.55, 0.38, 0.24), (0.7, 0.55, 0.38), (0.4, 0.25, 0.15), (0.3, 0.2, 0.14), (0.78, 0.66, 0.5)])
 FIELDS = {"floor": textures.FLOORS, "wall": textures.WALLS, "ceiling": textures.CEILINGS,
           "road": (textures.asphalt,), "sidewalk": (textures.tiles, textures.asphalt, textures.brick),
@@ -56,7 +57,8 @@ def _stuff(spec: mujoco.MjSpec, name: str, rng: np.random.Generator) -> None:
 
 def _shades(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Two believable RGB (0..1) of a kind of stuff."""
-    if name in ("road", "sidewalk"):
+    # Grey ground alone must not tell a street: cellars, garages and shops stand on concrete.
+    if name in ("road", "sidewalk") or (name == "floor" and rng.random() < CONCRETE):
         light = rng.uniform(0.3, 0.62) + (0.12 if name == "sidewalk" else 0) + rng.uniform(-0.02, 0.02, 3)
     elif name == "grass":
         light = np.array([0.38, 0.5, 0.2]) * rng.uniform(0.6, 1.2) + rng.uniform(-0.06, 0.06, 3)

@@ -110,7 +110,8 @@ def even(rng: np.random.Generator) -> np.ndarray:
 
 
 Field = Callable[[np.random.Generator], np.ndarray]
-FLOORS: tuple[Field, ...] = (planks, planks, planks, wood, carpet, carpet, tiles, tiles, checker, marble, stains, weave)
+FLOORS: tuple[Field, ...] = (planks, planks, planks, wood, carpet, carpet, tiles, tiles, checker, marble, stains, weave,
+                             asphalt, asphalt)
 WALLS: tuple[Field, ...] = (plaster, plaster, plaster, even, stains, brick, tiles, print_, stripes, planks)
 CEILINGS: tuple[Field, ...] = (plaster, even, tiles, planks, stains)
 THINGS: tuple[Field, ...] = (even, even, plaster, wood, wood, carpet, weave, stripes, print_, marble, stains, checker)
