@@ -55,12 +55,12 @@ def floor_scale(depth: np.ndarray, rays: np.ndarray, floor: np.ndarray) -> float
         factors = -np.log(np.where(inverse > 1 / _FARTHEST, inverse, np.nan) * depth)
     factors = cv2.medianBlur(np.nan_to_num(factors, nan=_NONE, posinf=_NONE, neginf=_NONE).astype(np.float32), 3)
     down, across = np.gradient(factors)
-    told, seen = np.sort(factors[np.hypot(down, across) < FLAT]), np.sort(factors, axis=None)
+    told = np.sort(factors[np.hypot(down, across) < FLAT])
     tried = np.arange(-MOST, MOST + _STEP, _STEP)
     agree = np.searchsorted(told, tried + WINDOW / 2) - np.searchsorted(told, tried - WINDOW / 2)
     most = cv2.dilate(agree[None].astype(np.float32), np.ones((1, _APART), np.uint8))[0]  # of those about each
-    below = np.searchsorted(seen, tried - WINDOW)
-    peaks = np.flatnonzero((agree == most) & (agree > SHARE * depth.size) & (below < BELOW * agree))
-    if not peaks.size:
+    peaks = np.flatnonzero((agree == most) & (agree > SHARE * depth.size))
+    floors = (tried[i] for i in peaks if np.count_nonzero(factors < tried[i] - WINDOW) < BELOW * agree[i])
+    if (least := next(floors, None)) is None:
         return 1.0
-    return float(np.exp(np.median(told[np.abs(told - tried[peaks[0]]) < WINDOW / 2])))
+    return float(np.exp(np.median(told[np.abs(told - least) < WINDOW / 2])))
