@@ -23,6 +23,7 @@ class Recipe:
     target: how answers are painted: `x0` in one step at a fixed timestep, `flow` in several, by flow matching.
     lora: rank of low-rank adapters on attention and MLP; 0 trains all weights.
     rate: peak learning rate; constant after the warm-up, then linearly to zero over the last `decay` share.
+    ema: decay of the averaged weights; less early on, where after n batches they are a mean of the last n^0.75 or so.
     log_depth, angle: weights of loss terms in decoded units, see `decoded.py`; the paper has none.
     palette, probe: of nano alone, weights of the cross-entropy of its choice of colour and of what a probe reads.
     picture_size: of nano alone, (height, width) of what is painted from text.
