@@ -321,7 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("--pictures", type=int, help="rows painted from noise in a batch (1)")
     recipe.add_argument("--picture-size", type=_size, metavar="HxW", help="from text, nano (those of --start; 96x128)")
     recipe.add_argument("--blank", type=float, metavar="SHARE", help="of nano's pictures, from noise alone (0.5)")
-    recipe.add_argument("--freeze-encoder", action="store_true", default=None, help="of nano, train what knows text")
+    recipe.add_argument("--freeze", choices=("image", "text"), help="of nano, what sees images, or knows text")
     recipe.add_argument("--most-classes", type=_count, help="in a legend (12)")
     recipe.add_argument("--target", choices=("x0", "flow"), help="one step, or several by flow matching (x0)")
     recipe.add_argument("--lora", type=_count, metavar="RANK", help="adapters on attention and MLP (none: all weights)")

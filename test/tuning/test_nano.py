@@ -272,14 +272,20 @@ def test_what_is_exported_does_not_say_where_it_came_from(student, tmp_path):
         assert first == second and str(tmp_path) not in second
 
 
-def test_with_a_frozen_encoder_only_what_knows_the_text_is_trained(scenes_folder, feed, student, tmp_path):
-    made = student(0, **TINY | {"freeze_encoder": True})
+SEES = {"time_embedding", "conv_in", "conv_in_looks", "down", "back", "read"}
+KNOWS_TEXT = {"word", "place", "mid", "up", "instruction", "to_query", "to_paint", "edges", "detail", "own_keys"}
+
+
+@pytest.mark.parametrize(("freeze", "frozen", "moved"), [("image", SEES, KNOWS_TEXT), ("text", KNOWS_TEXT, SEES)])
+def test_what_is_frozen_stays_as_it_was(scenes_folder, feed, student, tmp_path, freeze, frozen, moved):
+    made = student(0, **TINY | {"freeze": freeze})
     before = {name: p.detach().clone() for name, p in made.named_parameters()}
     after = dict(tune(made, feed(scenes_folder), tmp_path, 3, workers=0).named_parameters())
-    kept = {name.split(".")[1] for name in before if torch.equal(before[name], after[name])}
-    assert kept >= {"time_embedding", "conv_in", "down", "back"} and not kept & {"mid", "up", "instruction", "to_query"}
+    part = {name: name.split(".")[1] for name in before}
+    changed = {part[name] for name in before if not torch.equal(before[name], after[name])}
+    assert changed >= moved and not changed & frozen
     about = json.loads((tmp_path / "model" / "vbanana.json").read_text())["about"]
-    assert about.startswith("All weights but the encoder's of nano, tuned on 6 images")
+    assert about.startswith(f"All weights but those that know the {freeze} of nano, tuned on 6 images")
 
 
 def test_a_lora_over_nano_is_refused(nano_folder):

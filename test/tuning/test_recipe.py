@@ -14,7 +14,7 @@ def test_learning_rate_warms_up_stays_and_falls():
     assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) <= 0.2 + 1e-9
 
 
-@pytest.mark.parametrize("wrong", [{"target": "x1"}, {"precision": "fp8"}])
+@pytest.mark.parametrize("wrong", [{"target": "x1"}, {"precision": "fp8"}, {"freeze": "all"}])
 def test_an_unknown_choice_is_named(wrong):
     with pytest.raises(InputError, match=f"no {[*wrong][0]} '{[*wrong.values()][0]}'; choose"):
         Recipe(**wrong)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from vbanana_ros.tuning.mixture import Mixture
 from vbanana_ros.tuning.student import Student
 
-_OWN = ("palette", "probe", "picture_size", "blank", "freeze_encoder")  # of nano's recipe alone
+_OWN = ("palette", "probe", "picture_size", "blank", "freeze")  # of nano's recipe alone
 
 
 def about_of(student: Student, step: int, processes: int) -> str:
@@ -16,8 +16,8 @@ def about_of(student: Student, step: int, processes: int) -> str:
     recipe = student.recipe
     images, (height, width) = step * processes * recipe.images, recipe.size
     kind = f"LoRA of rank {recipe.lora}" if recipe.lora else "All weights"
-    if student.name == "nano" and recipe.freeze_encoder:
-        kind = "All weights but the encoder's"
+    if student.name == "nano" and recipe.freeze != "none":
+        kind = f"All weights but those that know the {recipe.freeze}"
     return f"{kind} of {student.name}, tuned on {images:,} images at {width}x{height} for " + (
         "one step." if recipe.target == "x0" else "several steps.")
 

@@ -63,10 +63,10 @@ class NanoStudent(nn.Module):
         self.recipe, self.size_multiple, self.depth_code = recipe, unet.size_multiple, depth_code
         self.tasks = dialect(self._profile(self.name, ""))
         check_code(recipe, depth_code)
-        self.requires_grad_(True)
-        if recipe.freeze_encoder:
-            for module in unet.encoder:
-                module.requires_grad_(False)
+        self.requires_grad_(recipe.freeze != "text")
+        if recipe.freeze != "none":  # the probe reads what is seen in images, and learns with it
+            for module in (*unet.encoder, self.probe):
+                module.requires_grad_(recipe.freeze == "text")
         if recipe.checkpointing:
             unet.enable_gradient_checkpointing()
 

@@ -11,6 +11,7 @@ from vbanana_ros.generators.precision import multiplies_bf16
 
 TARGETS = ("x0", "flow")
 PRECISIONS = ("auto", "bf16", "fp32")
+FROZEN = ("none", "image", "text")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Recipe:
     picture_size: of nano alone, (height, width) of what is painted from text.
     blank: of nano alone, share of the pictures from text that are taught from nothing but noise, as the first step of
         painting is. There only the text says what they show, so that is where it is learnt.
-    freeze_encoder: of nano alone, only what knows the text is trained; what is seen in an image stays as it is.
+    freeze: of nano alone, what is not trained: `image`, all that looks at images, so that only what knows the text is;
+        or `text`, all that knows it, so that only what is seen in images is; none by default.
     max_length: of klein alone, tokens of a prompt: the fewer the faster, then and in use.
     precision: `bf16` for activations (weights of a LoRA's base too, on a GPU), `fp32`, or `auto`: bf16 where fast.
     checkpointing: activations are computed again on the way back instead of kept: less memory, a third more time.
@@ -42,7 +44,7 @@ class Recipe:
     pictures: int = 1
     picture_size: tuple[int, int] = (96, 128)
     blank: float = 0.5
-    freeze_encoder: bool = False
+    freeze: str = "none"
     most_classes: int = 12
     target: str = "x0"
     lora: int = 0
@@ -61,7 +63,7 @@ class Recipe:
     overfit: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("target", TARGETS), ("precision", PRECISIONS)):
+        for name, known in (("target", TARGETS), ("precision", PRECISIONS), ("freeze", FROZEN)):
             if (value := getattr(self, name)) not in known:
                 raise InputError(f"a recipe has no {name} {value!r}; choose {' or '.join(known)}")
         if not 0 <= self.blank <= 1:
