@@ -34,7 +34,7 @@ from vbanana_ros.tasks import Request
 
 SIZES = ((480, 640), (720, 1280))
 _PATIENCE = 30.0  # seconds for a frame to be answered
-_NOTHING = "nothing came over loopback; check ROS_DOMAIN_ID, the network interface of the RMW, and net.core.rmem_max"
+_CHECK = "check ROS_DOMAIN_ID, the network interface of the RMW, and net.core.rmem_max"
 
 
 class _Painted:
@@ -155,7 +155,7 @@ def _round_trip(topic: str, sent: dict[str, Any], rounds: int = 25) -> float:
             try:
                 times.append(1e3 * (came.get(timeout=_PATIENCE) - start))
             except queue.Empty:
-                raise InputError(f"{_NOTHING} for {_PATIENCE:.0f} s on {topic}") from None
+                raise InputError(f"nothing came over loopback for {_PATIENCE:.0f} s on {topic}; {_CHECK}") from None
     return _median(times)
 
 
@@ -243,7 +243,7 @@ def _camera(camera: Any, node: PerceptionNode) -> Callable[[Frame], float]:
         try:
             return 1e3 * (ended.get(timeout=_PATIENCE) - start)
         except queue.Empty:
-            raise InputError(f"no answer for {_PATIENCE:.0f} s: {node.health.last_fault or _NOTHING}") from None
+            raise InputError(f"no answer for {_PATIENCE:.0f} s: {node.health.last_fault or _CHECK}") from None
 
     return look
 
@@ -252,7 +252,7 @@ def _wait(condition: Callable[[], object]) -> None:
     end = time.monotonic() + _PATIENCE
     while not condition():
         if time.monotonic() > end:
-            raise InputError(f"{_NOTHING} for {_PATIENCE:.0f} s")
+            raise InputError(f"nothing came over loopback for {_PATIENCE:.0f} s; {_CHECK}")
         time.sleep(1e-3)
 
 
