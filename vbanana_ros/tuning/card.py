@@ -17,7 +17,7 @@ def about_of(student: Student, step: int, processes: int) -> str:
     images, (height, width) = step * processes * recipe.images, recipe.size
     kind = f"LoRA of rank {recipe.lora}" if recipe.lora else "All weights"
     if student.name == "nano" and recipe.freeze != "none":
-        kind = f"All weights but those that know the {recipe.freeze}"
+        kind = f"All weights but the {recipe.freeze}'s"
     return f"{kind} of {student.name}, tuned on {images:,} images at {width}x{height} for " + (
         "one step." if recipe.target == "x0" else "several steps.")
 

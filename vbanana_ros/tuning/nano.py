@@ -64,9 +64,8 @@ class NanoStudent(nn.Module):
         self.tasks = dialect(self._profile(self.name, ""))
         check_code(recipe, depth_code)
         self.requires_grad_(recipe.freeze != "text")
-        if recipe.freeze != "none":  # the probe reads what is seen in images, and learns with it
-            for module in (*unet.encoder, self.probe):
-                module.requires_grad_(recipe.freeze == "text")
+        for module in (*unet.encoder, self.probe):  # the probe reads what is seen in images, and learns with it
+            module.requires_grad_(recipe.freeze != "image")
         if recipe.checkpointing:
             unet.enable_gradient_checkpointing()
 
