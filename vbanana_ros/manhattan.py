@@ -54,18 +54,18 @@ def axes_of(lines: Lines, normals: np.ndarray, miss: float) -> np.ndarray | None
     normals: float [..., 3] of what is seen, NaN where unknown; miss: by how much they are off, degrees. None where
     there are no such lines, or no normals. Same arguments, same axes.
     """
-    known = normals[np.isfinite(normals).all(-1)].astype(np.float64)
+    known = np.flatnonzero(np.isfinite(normals[..., 0] + normals[..., 1] + normals[..., 2]))
     if len(lines) < 3 or not len(known):
         return None
     rng = np.random.default_rng(0)
-    asked = known[rng.integers(len(known), size=_ASKED)]
+    asked = normals.reshape(-1, 3)[known[rng.integers(len(known), size=_ASKED)]].astype(np.float64)
     tried = _triples(lines, rng)
-    fits = _meet(tried, lines, _MISS) + _face(tried, asked, miss)
-    best = [_turned(tried[i], lines) for i in np.argsort(-fits, kind="stable")[:_BEST]]
-    if not best:
+    if not len(tried):
         return None
-    meet = _meet(np.stack(best), lines, _MISS_LAST)
-    found = int(np.argmax(meet + _face(np.stack(best), asked, miss)))
+    fits = _meet(tried, lines, _MISS) + _face(tried, asked, miss)
+    best = _turned(tried[np.argsort(-fits, kind="stable")[:_BEST]], lines)
+    meet = _meet(best, lines, _MISS_LAST)
+    found = int(np.argmax(meet + _face(best, asked, miss)))
     return best[found] if meet[found] > _LEAST else None
 
 
@@ -82,20 +82,20 @@ def _triples(lines: Lines, rng: np.random.Generator) -> np.ndarray:
 
 
 def _turned(axes: np.ndarray, lines: Lines) -> np.ndarray:
-    """The axes turned until lines miss them least."""
+    """The axes [N, 3, 3], each turned until lines miss them least."""
     for step, miss in zip(_STEPS, _MISSES, strict=True):
-        near = axes @ Rotation.from_rotvec(step * _TURNS).as_matrix()
-        axes = near[int(np.argmax(_meet(near, lines, miss)))]
+        near = axes[:, None] @ Rotation.from_rotvec(step * _TURNS).as_matrix()
+        axes = near[np.arange(len(axes)), _meet(near, lines, miss).argmax(1)]
     return axes
 
 
 def _meet(axes: np.ndarray, lines: Lines, miss: float) -> np.ndarray:
-    """float64 [N]: the share, by length, of the lines that run to the vanishing point of an axis of [N, 3, 3].
+    """float64 [...]: the share, by length, of the lines that run to the vanishing point of an axis of [..., 3, 3].
 
     A line misses it by the angle, at the line's middle, between the line and the way there.
     """
-    sine = (axes @ lines.planes.T) / np.sqrt(np.maximum(1 - (axes @ lines.middles.T) ** 2, 1e-4))
-    return np.exp(-0.5 * (np.abs(sine).min(-2) / np.radians(miss)) ** 2) @ lines.lengths / lines.lengths.sum()
+    square = (axes @ lines.planes.T) ** 2 / np.maximum(1 - (axes @ lines.middles.T) ** 2, 1e-4)  # of the angle's sine
+    return np.exp(-0.5 / np.radians(miss) ** 2 * square.min(-2)) @ lines.lengths / lines.lengths.sum()
 
 
 def _face(axes: np.ndarray, normals: np.ndarray, miss: float) -> np.ndarray:
@@ -110,31 +110,41 @@ def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -
     Such a surface is a connected part that lies within reach of one axis, degrees, and does not bend: its normals
     differ from their mean by less than bend, root mean square. What is near an axis on a ball does bend.
     """
-    cosines = normals @ axes.T.astype(normals.dtype)
-    which = np.abs(cosines).argmax(-1)
-    cosine = np.take_along_axis(cosines, which[..., None], -1)[..., 0]
+    cosines = axes.astype(normals.dtype) @ np.moveaxis(normals, -1, 0).reshape(3, -1)
+    sizes = np.abs(cosines)
+    which = np.where(sizes[2] > np.maximum(sizes[0], sizes[1]), 2, (sizes[1] > sizes[0]).astype(np.uint8))
+    cosine = np.choose(which, cosines)
     near = np.abs(cosine) > np.cos(np.radians(reach))
-    faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8)
-    flat = np.zeros_like(near)
-    for face in np.flatnonzero(np.bincount(faces.ravel(), minlength=7)[1:]) + 1:
-        count, parts = cv2.connectedComponents((faces == face).view(np.uint8), connectivity=4, ltype=cv2.CV_32S)
-        sums = np.stack([np.bincount(parts.ravel(), normals[..., i].ravel(), count) for i in range(3)], -1)
-        # Of unit vectors the mean is the shorter the more they differ.
-        length = np.linalg.norm(sums, axis=-1) / np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
-        flat |= (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)
-    signed = axes[which].astype(normals.dtype) * np.sign(cosine)[..., None]
-    return np.where(flat[..., None], signed, normals), flat
+    faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8).reshape(normals.shape[:2])
+    parts, count = _parts(faces)
+    sums = np.stack([np.bincount(parts.ravel(), plane.ravel(), count) for plane in np.moveaxis(normals, -1, 0)])
+    # Of unit vectors the mean is the shorter the more they differ.
+    length = np.linalg.norm(sums, axis=0) / np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
+    flat = (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)
+    toward = np.concatenate([np.zeros((1, 3)), np.stack([-axes, axes], 1).reshape(6, 3)]).astype(normals.dtype)
+    return np.where(flat[..., None], toward[faces], normals), flat
+
+
+def _parts(faces: np.ndarray) -> tuple[np.ndarray, int]:
+    """Connected parts of one value of uint8 [H, W], numbered from 1 on as int32 [H, W], 0 where it is 0; one more than
+    there are."""
+    parts, count = np.zeros(faces.shape, np.int32), 1
+    for face in np.flatnonzero(np.bincount(faces.ravel())[1:]) + 1:
+        more, found = cv2.connectedComponents((faces == face).view(np.uint8), connectivity=4)
+        np.add(found, count - 1, out=parts, where=found > 0)
+        count += more - 1
+    return parts, count
 
 
 def _mended(depth: np.ndarray, rays: np.ndarray, lines: Lines) -> np.ndarray:
     """Metric depth [H, W] whose planes across an axis have their slopes; invalid and out of range stay so."""
     step = max(1, round(depth.shape[1] / _COLUMNS))
-    seen = np.isfinite(depth) & (depth > 0) & np.isfinite(rays).all(-1)
-    logs = np.log(np.where(seen, depth, np.nan).astype(np.float64))
-    coarse, looks = logs[::step, ::step], np.nan_to_num(rays[::step, ::step].astype(np.float64))
+    seen = np.isfinite(depth) & (depth > 0) & np.isfinite(rays[..., 0])
+    logs = np.log(np.where(seen, depth, np.nan))
+    coarse, looks = (a[::step, ::step].astype(np.float64) for a in (logs, np.nan_to_num(rays)))
     slopes = slopes_of(coarse, looks)
     axes = axes_of(lines, slopes, _SLOPES[0])
     if axes is None or min(coarse.shape) < 2:
         return depth
     factors = sloped(coarse, *_snapped(slopes, axes, *_SLOPES[1:]), looks) - coarse
-    return depth * np.exp(spread(factors, coarse, logs, step)).astype(np.float32)
+    return depth * np.exp(spread(factors, coarse, logs, step))

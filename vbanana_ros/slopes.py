@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import spsolve
+from scipy.linalg import solveh_banded
 
 from vbanana_ros.lines import unit
 
@@ -18,8 +17,8 @@ from vbanana_ros.lines import unit
 _STAYS, _JUMP, _HOLDS = 2e-3, 0.03, 0.3
 # Surfaces that are seen at less than this sine have less of a say; none is seen at less than that.
 _SLANT, _GRAZING = 0.2, 0.03
-# Depths that differ by more than this are hardly of one surface.
-_ALIKE = 0.03
+# Depths that differ by more than this are hardly of one surface; none is as far as the last.
+_ALIKE, _NOWHERE = 0.03, 1e3
 
 
 def slopes_of(logs: np.ndarray, rays: np.ndarray) -> np.ndarray:
@@ -57,12 +56,12 @@ def sloped(logs: np.ndarray, normals: np.ndarray, sure: np.ndarray, rays: np.nda
     and J.-F. Aujol, "Variational Methods for Normal Integration", JMIV 2018, on robust estimators).
     """
     height, width = logs.shape
-    place = np.arange(height * width).reshape(height, width)
+    # Numbered down the columns: neighbours are that many rows apart, and images mostly have fewer rows than columns.
+    place = np.arange(height * width).reshape(width, height).T
     one = np.concatenate([place[:, :-1].ravel(), place[:-1].ravel()])
     other = np.concatenate([place[:, 1:].ravel(), place[1:].ravel()])
-    known, sure = np.isfinite(logs).ravel(), sure.ravel()
-    before = np.nan_to_num(logs).ravel()
-    normals, rays = np.nan_to_num(normals).reshape(-1, 3), rays.reshape(-1, 3)
+    known, sure, before = np.isfinite(logs).T.ravel(), sure.T.ravel(), np.nan_to_num(logs).T.ravel()
+    normals, rays = (np.nan_to_num(a).swapaxes(0, 1).reshape(-1, 3) for a in (normals, rays))
     # On one plane normal · ray · depth is the same at both pixels.
     sines = [np.maximum(-np.einsum("ni,ni->n", normals[one], rays[pixel]), _GRAZING) for pixel in (one, other)]
     planar = sure[one] & sure[other] & (np.einsum("ni,ni->n", normals[one], normals[other]) > 0.99)
@@ -73,33 +72,41 @@ def sloped(logs: np.ndarray, normals: np.ndarray, sure: np.ndarray, rays: np.nda
         jumps = np.where(planar, now[one] - now[other] - steps, before[one] - before[other])
         weights = trust / (1 + (jumps / _JUMP) ** 2) ** 2
         now = _solved(weights, steps, one, other, stays, before)
-    return np.where(known, now, np.nan).reshape(height, width)
+    return np.where(known, now, np.nan).reshape(width, height).T
 
 
 def _solved(weights: np.ndarray, steps: np.ndarray, one: np.ndarray, other: np.ndarray, stays: np.ndarray,
             before: np.ndarray) -> np.ndarray:
-    """Least of sum of weights (now[one] - now[other] - steps)² + sum of stays (now - before)²: float64 [N]."""
+    """Least of sum of weights (now[one] - now[other] - steps)² + sum of stays (now - before)²: float64 [N].
+
+    one < other, no pair twice; the less they differ, the faster.
+    """
     n = len(before)
-    pairs = coo_matrix((np.concatenate([weights, weights, -weights, -weights]),
-                        (np.concatenate([one, other, one, other]), np.concatenate([one, other, other, one]))), (n, n))
+    band = np.zeros((1 + int((other - one).max()), n))  # row d: the matrix d places below its diagonal
+    band[0] = stays + np.bincount(one, weights, n) + np.bincount(other, weights, n)
+    band[other - one, one] = -weights
     pull = np.bincount(one, weights * steps, n) - np.bincount(other, weights * steps, n)
-    return spsolve((pairs + diags(stays)).tocsc(), stays * before + pull, permc_spec="MMD_AT_PLUS_A")
+    return solveh_banded(band, stays * before + pull, lower=True, overwrite_ab=True, overwrite_b=True,
+                         check_finite=False)
 
 
 def spread(factors: np.ndarray, coarse: np.ndarray, logs: np.ndarray, step: int) -> np.ndarray:
     """Factors of a coarse grid at each pixel of the fine one: of the four about it, by nearness and likeness of depth.
 
-    All are logarithms; coarse and logs: the depth of the two grids. 0 where there is no depth.
+    All are logarithms; coarse and logs: the depth of the two grids. float32 [H, W], 0 where there is no depth.
     """
     (height, width), (rows, columns) = logs.shape, coarse.shape
     y, x = np.minimum(np.arange(height) / step, rows - 1), np.minimum(np.arange(width) / step, columns - 1)
     top, left = np.minimum(y.astype(int), rows - 2), np.minimum(x.astype(int), columns - 2)
-    y, x = (y - top)[:, None], (x - left)[None]
-    total, weight = np.zeros_like(logs), np.zeros_like(logs)
+    y, x = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)[None]
+    factors = np.nan_to_num(factors.astype(np.float32))
+    # What has no depth is like nothing.
+    coarse = np.where(np.isnan(coarse), _NOWHERE, coarse).astype(np.float32)
+    total, weight = np.zeros(logs.shape, np.float32), np.zeros(logs.shape, np.float32)
     for below, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        corner = np.ix_(top + below, left + right)
-        near = (y if below else 1 - y) * (x if right else 1 - x) + 1e-3
-        alike = np.nan_to_num(near / (1e-3 + ((logs - coarse[corner]) / _ALIKE) ** 2))
-        total += alike * np.nan_to_num(factors[corner])
+        near = (y if below else 1 - y) * (x if right else 1 - x) + np.float32(1e-3)
+        apart = (logs - coarse[top + below][:, left + right]) / np.float32(_ALIKE)
+        alike = near / (apart * apart + np.float32(1e-3))
+        total += alike * factors[top + below][:, left + right]
         weight += alike
-    return total / np.where(weight > 0, weight, 1)
+    return np.where(np.isnan(logs), np.float32(0), total / weight)
