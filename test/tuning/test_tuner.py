@@ -19,7 +19,7 @@ from vbanana_ros.generators.profile import FILE
 from vbanana_ros.tuning import checkpoint, tuner
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.tune import HELD_OUT, own_sizes, tune_model
-from vbanana_ros.tuning.tuner import tune
+from vbanana_ros.tuning.tuner import batch_workers, tune
 
 TINY = {"size": (32, 32), "images": 2, "answers": 2, "pictures": 1, "picture_size": (32, 32), "warmup": 2}
 
@@ -55,6 +55,25 @@ def test_a_killed_run_goes_on_exactly_where_it_was(scenes_folder, feed, tmp_path
     resumed = tune(student(9, **TINY), fed, tmp_path / "b", 5, save_every=2, workers=0)
     assert logged(tmp_path / "a") == logged(tmp_path / "b") and len(logged(tmp_path / "a")) == 5
     assert same(whole.state_dict(), resumed.state_dict())
+
+
+def test_batches_made_beside_the_training_are_the_same(scenes_folder, feed, tmp_path, student):
+    fed = feed(scenes_folder)
+    for workers in (0, 2):
+        tune(student(1, **TINY), fed, tmp_path / str(workers), 5, workers=workers)
+    assert len(logged(tmp_path / "0")) == 5 and logged(tmp_path / "0") == logged(tmp_path / "2")
+
+
+@pytest.mark.parametrize(("device", "cores", "processes", "expected"), [
+    ("cpu", 16, None, 1), ("cuda", 16, None, 15), ("cuda", 64, "8", 7), ("cuda", 224, "8", 16), ("cuda", 2, "2", 1),
+])
+def test_a_gpu_is_fed_by_all_cores_there_are_for_it(monkeypatch, device, cores, processes, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    if processes:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    else:
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert batch_workers(torch.device(device)) == expected
 
 
 def test_flow_matching_can_be_trained_and_paints_in_several_steps(scenes_folder, feed, tmp_path, student):
@@ -144,7 +163,7 @@ import torch
 from conftest import tiny_nano
 from vbanana_ros.tuning.mixture import Mixture
 from vbanana_ros.tuning.scenes import open_scenes
-from vbanana_ros.tuning.tuner import tune
+from vbanana_ros.tuning.tuner import batch_workers, tune
 torch.set_num_threads(1)
 data, out = Path(sys.argv[1]), Path(sys.argv[2])
 student = tiny_nano(int(sys.argv[3]), size=(32, 32), images=2, answers=2, pictures=1, picture_size=(32, 32),

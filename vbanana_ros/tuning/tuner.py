@@ -24,25 +24,39 @@ from vbanana_ros.tuning.quiz import Quiz, score_of
 from vbanana_ros.tuning.recipe import learning_rate
 from vbanana_ros.tuning.student import Student
 
+# Each holds batches that are ready, some hundred megabytes.
+MOST_WORKERS = 16
+
 
 def tune(student: Student, mixture: Mixture, out: Path, steps: int, seed: int = 0, save_every: int = 200,
-         check_every: int = 1000, workers: int = 1) -> Student:
+         check_every: int = 1000, workers: int | None = None) -> Student:
     """Train until `steps`, from the checkpoint in `out` where there is one; returns the student with its EMA weights.
 
     Every check_every steps the EMA weights take a quiz of the held-out records: their scores and pictures go to
     TensorBoard (`out`/curves), the pictures to `out`/samples, and the best so far become `out`/model. Without held-out
     records the last weights are the best. Losses also go to losses.csv.
+    workers: processes that make batches for this one, 0 for none; None for as many as it can use.
     Started by `torchrun` or `accelerate launch`, each process takes its own batches, and the first one writes.
     A run that was killed at any time and started again gives the same losses and weights as one that was not.
     Raises InputError where there are no records that can be used, or the checkpoint is broken or of another model.
     """
     return _Run(student, mixture, out, steps, seed, save_every, check_every, workers).train()
 
+
+def batch_workers(device: torch.device) -> int:
+    """How many processes make batches for this one, which trains on the device.
+
+    A CPU that trains has one core to spare at most; a GPU takes as many images as all cores make.
+    """
+    own = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return 1 if device.type == "cpu" else min(max(1, own - 1), MOST_WORKERS)
+
+
 class _Run:
     def __init__(self, student: Student, mixture: Mixture, out: Path, steps: int, seed: int, save_every: int,
-                 check_every: int, workers: int) -> None:
+                 check_every: int, workers: int | None) -> None:
         self.student, self.mixture, self.out, self.steps = student, mixture, out, steps
-        self.save_every, self.check_every, self.workers = save_every, check_every, workers
+        self.save_every, self.check_every = save_every, check_every
         recipe = student.recipe
         cuda = torch.cuda.is_available()
         bf16 = recipe.in_bf16(torch.device("cuda" if cuda else "cpu"))
@@ -51,6 +65,7 @@ class _Run:
             log_with="tensorboard", project_dir=out,
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
         self.main = self.accelerator.is_main_process
+        self.workers = batch_workers(self.accelerator.device) if workers is None else workers
         out.mkdir(parents=True, exist_ok=True)
         self.model = self.accelerator.prepare(student)  # all processes begin with the first one's weights
         self.trained = [p for p in student.parameters() if p.requires_grad]
@@ -100,13 +115,14 @@ class _Run:
         mine = range(world * start + rank, world * self.steps, world)
         if mine:
             self.batches[mine[0]]  # in this process, where sets of nothing but broken records are one clear error
-        loader = DataLoader(self.batches, batch_size=None, sampler=mine, num_workers=self.workers)
+        loader = DataLoader(self.batches, batch_size=None, sampler=mine, num_workers=self.workers,
+                            pin_memory=self.accelerator.device.type == "cuda")
         yield from zip(range(start, self.steps), loader, strict=True)
 
     def _step(self, step: int, batch: dict) -> dict[str, float]:
         """One step down; the terms of this process's loss."""
         device = self.accelerator.device
-        batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        batch = {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
         with self.accelerator.autocast():
             terms = self.model(batch)
         self.accelerator.backward(sum(terms.values()))
