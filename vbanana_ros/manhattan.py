@@ -113,7 +113,7 @@ def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -
     cosines = axes.astype(normals.dtype) @ np.moveaxis(normals, -1, 0).reshape(3, -1)
     sizes = np.abs(cosines)
     which = np.where(sizes[2] > np.maximum(sizes[0], sizes[1]), 2, (sizes[1] > sizes[0]).astype(np.uint8))
-    cosine = np.choose(which, cosines)
+    cosine = np.where(which == 2, cosines[2], np.where(which == 1, cosines[1], cosines[0]))
     near = np.abs(cosine) > np.cos(np.radians(reach))
     faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8).reshape(normals.shape[:2])
     parts, count = _parts(faces)
@@ -122,7 +122,7 @@ def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -
     length = np.linalg.norm(sums, axis=0) / np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
     flat = (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)
     toward = np.concatenate([np.zeros((1, 3)), np.stack([-axes, axes], 1).reshape(6, 3)]).astype(normals.dtype)
-    return np.where(flat[..., None], toward[faces], normals), flat
+    return cv2.copyTo(toward.take(faces, 0), flat.view(np.uint8), normals.copy()), flat
 
 
 def _parts(faces: np.ndarray) -> tuple[np.ndarray, int]:
