@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 # Lines are looked for in an image of no more columns; of these so many, the longest, no shorter than this, pixels.
-_COLUMNS, _MOST, _SHORTEST = 480, 100, 15.0
+_COLUMNS, _MOST, _SHORTEST = 320, 100, 15.0
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Lines:
     """Segments as directions in the camera's optical frame, the longest first.
 
     planes: float64 [N, 3], unit normals of the planes through camera and segment; middles: float64 [N, 3], unit,
-    towards the middle of each; lengths: float64 [N], pixels of an image of 480 columns at most.
+    towards the middle of each; lengths: float64 [N], pixels of an image of 320 columns at most.
     """
 
     planes: np.ndarray
