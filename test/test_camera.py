@@ -104,6 +104,15 @@ def test_pinhole_rays_are_the_textbook_ones():
     np.testing.assert_allclose(ray, [(200 - 318) / 520, (100 - 242) / 515, 1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(120, 160), (224, 288), (240, 640)])
+def test_rays_of_another_grid_are_those_of_its_pixels_middles(size):
+    rays = Camera(640, 480, K).rays(size)
+    v, u = 90 * 480 / size[0], 150 * 640 / size[1]  # of what the pixels 89 and 90, 149 and 150 have between them
+    np.testing.assert_allclose(rays[89:91, 149:151].mean((0, 1)), [(u - 0.5 - 318) / 520, (v - 0.5 - 242) / 515, 1],
+                               atol=1e-5)
+    assert rays.shape == (*size, 3) and rays is Camera(640, 480, K).rays(size) and not rays.flags.writeable
+
+
 def test_rectified_images_use_p_and_no_distortion():
     p = [[400, 0, 300, -40], [0, 410, 200, 0], [0, 0, 1, 0]]
     info = camera_info(d=(-0.3, 0.1, 0, 0, 0), p=p)

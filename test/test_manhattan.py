@@ -115,7 +115,7 @@ def test_walls_become_plane():
 def test_depth_on_another_grid_than_the_image():
     small = room(Camera.from_fov(160, 120, 70))
     slant = np.exp(np.linspace(-0.06, 0.06, 160, dtype=np.float32))[None]
-    result = squared(DepthMap(small.depth * slant, SURE[:120, :160]), LINES, ROOM.rays)
+    result = squared(DepthMap(small.depth * slant, SURE[:120, :160]), LINES, CAMERA.rays((120, 160)))
     assert np.std(np.log(result.depth / small.depth)) < 0.6 * np.std(np.log(slant))
 
 
@@ -155,4 +155,4 @@ def test_what_is_not_measured_in_metres_is_not_changed():
 
 def test_a_picture_of_one_row_is_left_alone():
     depth = np.full((1, 320), 2.0, np.float32)
-    assert np.array_equal(squared(DepthMap(depth, SURE[:1]), LINES, ROOM.rays).depth, depth)
+    assert np.array_equal(squared(DepthMap(depth, SURE[:1]), LINES, ROOM.rays[:1]).depth, depth)

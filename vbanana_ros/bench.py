@@ -165,19 +165,23 @@ def edges_figure(frame: Frame, requests: list[Request], painted: list[np.ndarray
                   peer="nearest neighbour", peer_value=nearest, ratio=ratio)
 
 
-def squared_figure(model: str) -> Figure:
-    """Depth and normals of the demo's first frame, on the generator's grid, squared with its lines; these are found."""
+def demo_frame() -> Frame:
+    """The first of the demo, 640x480: what depends on what an image shows is timed with it, `example`'s is noise."""
     from vbanana_ros.bags import read_frames
 
-    frame = next(read_frames(DEMO / "bag")).frame
-    rays = frame.camera.rays()
+    return next(read_frames(DEMO / "bag")).frame
+
+
+def squared_figure(model: str) -> Figure:
+    """Depth and normals of the demo's first frame, on the generator's grid, squared with its lines; these are found."""
+    frame = demo_frame()
     answers = Perception(load_generator(model, "cpu"), [make_request("depth"), make_request("normals")])(frame).answers
     painted = [a.task.decode(a.painted, a.request) for a in answers]
     height, width = answers[0].painted.shape[:2]
 
     def squares() -> list[Result]:
-        lines = lines_of(frame.rgb, rays)
-        return [squared(result, lines, rays) for result in painted]
+        lines = lines_of(frame.rgb, frame.camera.rays())
+        return [squared(result, lines, frame.camera.rays((height, width))) for result in painted]
 
     return Figure(f"depth and normals of {width}x{height} squared with the lines of a frame", median(squares, 15))
 

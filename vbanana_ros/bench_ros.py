@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from vbanana_ros.bench import Figure, example, median
+from vbanana_ros.bench import Figure, demo_frame, example, median
 from vbanana_ros.errors import InputError
 from vbanana_ros.generators.base import Capabilities, Generator
 from vbanana_ros.generators.load import load_generator
@@ -100,7 +100,7 @@ def node_figures(model: str) -> list[Figure]:
 
 def _latency_figures(generator: _Timed) -> list[Figure]:
     """What the node adds to the generator's own time, frame by frame."""
-    frame, requests, _ = example()
+    frame, (_, requests, _) = demo_frame(), example()
     with _running(generator, requests) as (_, look):
         looks = [(look(frame), generator.times[-1]) for _ in range(25)][5:]
     total, own = (_median(times) for times in zip(*looks, strict=True))

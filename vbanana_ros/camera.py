@@ -170,16 +170,17 @@ class Camera:
         project = cv2.fisheye.projectPoints if self.model == _FISHEYE else cv2.projectPoints
         return project(flat, zero, zero, self.K, self.D)[0].reshape(*points.shape[:-1], 2)
 
-    def rays(self) -> np.ndarray:
+    def rays(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """float32 [height, width, 3], read-only: where each pixel looks in the optical frame, z = 1.
 
-        Distortion is undone; NaN where that does not converge (outside of the lens model's range). Made once
-        for equal cameras. Raises InputError for an uncalibrated camera.
+        size: (height, width) of another grid of the same view, of any aspect; None for the image's own. Distortion is
+        undone; NaN where that does not converge (outside of the lens model's range). Made once for equal cameras.
+        Raises InputError for an uncalibrated camera.
         """
         if not self.calibrated:
             raise InputError(f"camera {self.frame_id!r} is not calibrated (K[0] is 0); "
                              "calibrate it or give a camera file")
-        return _rays(self)
+        return _rays(self) if size in (None, (self.height, self.width)) else _rays_between(self, *size)
 
 
 def frustum(K: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -205,6 +206,15 @@ def _rays(camera: Camera) -> np.ndarray:
     rays[np.isnan(rays[..., 0])] = np.nan
     # x, y and z each in one piece, as the cloud multiplies them.
     rays = np.moveaxis(np.moveaxis(rays, -1, 0).astype(np.float32, order="C"), 0, -1)
+    rays.flags.writeable = False
+    return rays
+
+
+@functools.lru_cache(maxsize=4)
+def _rays_between(camera: Camera, height: int, width: int) -> np.ndarray:
+    """Those of the pixels of a grid that lie between the pixels of the image, which their edges share."""
+    planes = np.moveaxis(_rays(camera), -1, 0)
+    rays = np.moveaxis(np.stack([cv2.resize(np.ascontiguousarray(plane), (width, height)) for plane in planes]), 0, -1)
     rays.flags.writeable = False
     return rays
 

@@ -36,14 +36,12 @@ _TURNS = np.radians(np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3), -1).reshape(-
 def squared(result: Result, lines: Lines, rays: np.ndarray) -> Result:
     """Normals and metric depth, squared with the lines of their image; all else as it is. Arrays are numpy.
 
-    rays: float32 [H, W, 3], where each pixel of the image looks (z = 1); the result may be on another grid of its view.
+    rays: float32 [H, W, 3], where each pixel of the result looks (z = 1), NaN where that is not known.
     """
     if isinstance(result, NormalMap):
         axes = axes_of(lines, result.normals, _PAINTED[0])
         return result if axes is None else replace(result, normals=_snapped(result.normals, axes, *_PAINTED[1:])[0])
     if isinstance(result, DepthMap) and result.metric:
-        size = result.depth.shape[::-1]
-        rays = np.stack([cv2.resize(np.ascontiguousarray(plane), size) for plane in np.moveaxis(rays, -1, 0)], -1)
         return replace(result, depth=_mended(result.depth, rays, lines))
     return result
 
@@ -58,7 +56,7 @@ def axes_of(lines: Lines, normals: np.ndarray, miss: float) -> np.ndarray | None
     if len(lines) < 3 or not len(known):
         return None
     rng = np.random.default_rng(0)
-    asked = normals.reshape(-1, 3)[known[rng.integers(len(known), size=_ASKED)]].astype(np.float64)
+    asked = normals.reshape(-1, 3)[known[rng.integers(len(known), size=_ASKED)]].astype(np.float32)
     tried = _triples(lines, rng)
     if not len(tried):
         return None
@@ -90,18 +88,19 @@ def _turned(axes: np.ndarray, lines: Lines) -> np.ndarray:
 
 
 def _meet(axes: np.ndarray, lines: Lines, miss: float) -> np.ndarray:
-    """float64 [...]: the share, by length, of the lines that run to the vanishing point of an axis of [..., 3, 3].
+    """float32 [...]: the share, by length, of the lines that run to the vanishing point of an axis of [..., 3, 3].
 
     A line misses it by the angle, at the line's middle, between the line and the way there.
     """
-    square = (axes @ lines.planes.T) ** 2 / np.maximum(1 - (axes @ lines.middles.T) ** 2, 1e-4)  # of the angle's sine
-    return np.exp(-0.5 / np.radians(miss) ** 2 * square.min(-2)) @ lines.lengths / lines.lengths.sum()
+    axes, planes, middles, lengths = (a.astype(np.float32) for a in (axes, lines.planes, lines.middles, lines.lengths))
+    square = (axes @ planes.T) ** 2 / np.maximum(1 - (axes @ middles.T) ** 2, 1e-4)  # of the angle's sine
+    return np.exp(np.float32(-0.5 / np.radians(miss) ** 2) * square.min(-2)) @ lengths / lengths.sum()
 
 
 def _face(axes: np.ndarray, normals: np.ndarray, miss: float) -> np.ndarray:
-    """float64 [N]: the share of the normals [M, 3] that an axis of [N, 3, 3] explains."""
-    cosine = np.abs(axes @ normals.T).max(-2)
-    return np.exp((cosine - 1) / np.radians(miss) ** 2).mean(-1)
+    """float32 [N]: the share of the normals [M, 3] that an axis of [N, 3, 3] explains."""
+    cosine = np.abs(axes.astype(np.float32) @ normals.T).max(-2)
+    return np.exp((cosine - 1) / np.float32(np.radians(miss) ** 2)).mean(-1)
 
 
 def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +140,8 @@ def _mended(depth: np.ndarray, rays: np.ndarray, lines: Lines) -> np.ndarray:
     step = max(1, round(depth.shape[1] / _COLUMNS))
     seen = np.isfinite(depth) & (depth > 0) & np.isfinite(rays[..., 0])
     logs = np.log(np.where(seen, depth, np.nan))
-    coarse, looks = (a[::step, ::step].astype(np.float64) for a in (logs, np.nan_to_num(rays)))
+    coarse, looks = (grid[::step, ::step].astype(np.float64) for grid in (logs, rays))
+    looks = np.nan_to_num(looks)
     slopes = slopes_of(coarse, looks)
     axes = axes_of(lines, slopes, _SLOPES[0])
     if axes is None or min(coarse.shape) < 2:

@@ -263,7 +263,7 @@ class Perception:
         if mirrored is not None:
             result = mean(result, task.decode(mirrored, asked[0]))
         if self._manhattan and task.name in MEASURED and (camera := _camera(frame)):
-            result = squared(result, lines(), camera.rays())
+            result = squared(result, lines(), camera.rays(picture.shape[:2]))
         result = (result.resize(*shape) if isinstance(result, Picture)
                   else result.resize(*shape, places(*picture.shape[:2])))
         result, scale = _on_floor(result, frame)
