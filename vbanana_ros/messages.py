@@ -236,15 +236,19 @@ class _Outputs:
     def header(self) -> Any:
         return self.get("std_msgs/msg/Header")(stamp=self.stamp(), frame_id=self.frame.frame_id)
 
-    def data(self, values: np.ndarray) -> Any:
-        return self.pack(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    def filled(self, kind: str, values: np.ndarray, **fields: Any) -> Any:
+        """A message whose data are the bytes of an array."""
+        made = self.get(kind)
+        # rclpy's messages copy the data they are made of, and, but for those that check them, the data they are given.
+        checks = {"check_fields": True} if "_check_fields" in getattr(made, "__slots__", ()) else {}
+        message = made(header=self.header(), **fields, data=(), **checks)
+        message.data = self.pack(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        return message
 
     def image(self, values: np.ndarray, encoding: str) -> Any:
         height, width = values.shape[:2]
-        return self.get(_IMAGE)(
-            header=self.header(), height=height, width=width, encoding=encoding,
-            is_bigendian=int(sys.byteorder == "big"), step=values.nbytes // height, data=self.data(values),
-        )
+        return self.filled(_IMAGE, values, height=height, width=width, encoding=encoding,
+                           is_bigendian=int(sys.byteorder == "big"), step=values.nbytes // height)
 
     def camera_info(self, camera: Camera) -> Any:
         height, width = self.frame.rgb.shape[:2]
@@ -262,12 +266,12 @@ class _Outputs:
     def cloud(self, cloud: np.ndarray) -> Any:
         point_field = self.get("sensor_msgs/msg/PointField")
         height, width = cloud.shape
-        return self.get(_CLOUD)(
-            header=self.header(), height=height, width=width,
+        return self.filled(
+            _CLOUD, cloud, height=height, width=width,
             fields=[point_field(name=name, offset=offset, datatype=_DATATYPES[dtype.kind], count=1)
                     for name, (dtype, offset) in cloud.dtype.fields.items()],
             is_bigendian=sys.byteorder == "big", point_step=cloud.itemsize, row_step=cloud.itemsize * width,
-            data=self.data(cloud), is_dense=False,
+            is_dense=False,
         )
 
     def label_info(self, names: Sequence[str]) -> Any:
