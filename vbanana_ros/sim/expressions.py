@@ -46,9 +46,9 @@ def sightings(frame: SimFrame) -> list[Sighting]:
     """The objects that cover at least 0.2 % of the frame, in the order of their ids."""
     height, width = frame.instances.shape
     found = []
-    for id_, pixels in zip(*np.unique(frame.instances, return_counts=True), strict=True):
-        if id_ == STUFF_ID or pixels < VISIBLE_SHARE * height * width:
-            continue
+    counts = np.bincount(frame.instances.ravel(), minlength=STUFF_ID + 1)[:STUFF_ID]
+    for id_ in np.flatnonzero(counts >= max(1, VISIBLE_SHARE * height * width)):
+        pixels = counts[id_]
         mask = frame.instances == id_
         thing = frame.objects[id_]
         column = float((mask.sum(axis=0) @ (np.arange(width) + 0.5)) / pixels / width)

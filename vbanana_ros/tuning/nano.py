@@ -24,7 +24,7 @@ from vbanana_ros.tuning.batches import Drawn, depth_of, fit_image, fit_map
 from vbanana_ros.tuning.decoded import answer_terms, check_code
 from vbanana_ros.tuning.examples import FREE, IGNORE, OWN
 from vbanana_ros.tuning.muon import Muon
-from vbanana_ros.tuning.probe import PATCH, Probe, known_facts, probe_loss, write_probe
+from vbanana_ros.tuning.probe import Probe, known_facts, probe_loss, write_probe
 from vbanana_ros.tuning.recipe import Recipe
 from vbanana_ros.tuning.records import Record
 
@@ -122,7 +122,7 @@ class NanoStudent(nn.Module):
             batch[f"{part}_sample"] = stack([torch.lerp(*mixed) for mixed in zip(clean, noise, time, strict=True)])
         told = ["" if rng.random() < UNTOLD else e.prompt for e in texts]
         batch |= self.text_encoder.tokenizer([e.prompt for e in drawn.examples + edits] + told)
-        facts = [fit_map(known_facts(r), size)[:, PATCH // 2::PATCH, PATCH // 2::PATCH] for r in drawn.records]
+        facts = torch.stack([torch.from_numpy(known_facts(record, size)) for record in drawn.records])
         return batch | {
             "images": drawn.images, "frustums": torch.from_numpy(_frustums(drawn.records, rng)),
             "owner": torch.tensor(drawn.owners), "phase": torch.tensor([row, column]),
@@ -132,7 +132,7 @@ class NanoStudent(nn.Module):
             "depth": thin([fit_map(depth_of(e), size)[0] for e in drawn.examples]),
             "is_normals": torch.tensor([e.request.task == "normals" for e in drawn.examples]),
             "edit_image": drawn.originals,
-            "facts": torch.stack(facts)[drawn.owners] if flow else torch.stack(facts),
+            "facts": facts[drawn.owners] if flow else facts,
         }
 
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:

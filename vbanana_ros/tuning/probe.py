@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vbanana_ros.results import UNLABELED_8
+from vbanana_ros.results import UNLABELED_8, resize_nearest
 from vbanana_ros.sim import CLASSES
 from vbanana_ros.tuning.records import Record
 
@@ -57,27 +57,39 @@ def read_probe(probe: Probe, folder: Path) -> None:
         probe.load_state_dict(kept)
 
 
-def known_facts(record: Record) -> np.ndarray:
-    """float32 [H, W, 7]: log metres, normal, offset of the object's middle (NaN where not known), class."""
+def known_facts(record: Record, size: tuple[int, int]) -> np.ndarray:
+    """float32 [7, h, w]: log metres, normal, offset of the object's middle (NaN where not known), class.
+
+    h, w: those of the features of an image of this size, (height, width); facts are of the middle of each patch.
+    """
     height, width = record.rgb.shape[:2]
-    facts = np.full((height, width, 7), np.nan, np.float32)
+    middles = np.ix_(*(_middles(was, now) for was, now in zip((height, width), size, strict=True)))
+    facts = np.full((7, middles[0].size, middles[1].size), np.nan, np.float32)
     if record.depth is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            facts[..., 0] = np.where(np.isfinite(record.depth) & (record.depth > 0), np.log(record.depth), np.nan)
+        depth = record.depth[middles]
+        seen = np.isfinite(depth) & (depth > 0)
+        facts[0, seen] = np.log(depth[seen])
     if record.normals is not None:
-        facts[..., 1:4] = record.normals
+        facts[1:4] = np.moveaxis(record.normals[middles], -1, 0)
     for thing in record.things or ():
         if thing.crowd or not thing.mask.any():
             continue
-        rows, cols = np.nonzero(thing.mask)
-        box = (cols.min() + cols.max()) / 2, (rows.min() + rows.max()) / 2
-        facts[rows, cols, 4:6] = np.stack([(box[0] - cols) / width, (box[1] - rows) / height], -1)
-    facts[..., 6] = UNLABELED_8
+        rows, cols = (np.flatnonzero(thing.mask.any(axis)) for axis in (1, 0))
+        mask = thing.mask[middles]
+        for fact, where, edges, length in ((4, middles[1], cols, width), (5, middles[0], rows, height)):
+            offsets = np.broadcast_to(((edges[0] + edges[-1]) / 2 - where) / length, mask.shape)
+            facts[fact, mask] = offsets[mask]
+    facts[6] = UNLABELED_8
     if record.labels is not None:
         table = np.full(256, UNLABELED_8, np.uint8)
         table[:len(record.names)] = [CLASSES.index(n) if n in CLASSES else UNLABELED_8 for n in record.names]
-        facts[..., 6] = table[record.labels]
+        facts[6] = table[record.labels[middles]]
     return facts
+
+
+def _middles(length: int, size: int) -> np.ndarray:
+    """int64 [size / PATCH]: of so many rows, or columns, those at the middles of the patches of so many."""
+    return resize_nearest(np.arange(length)[None], 1, size)[0, PATCH // 2::PATCH]
 
 
 def probe_loss(read: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ def load_frame(path: Path) -> SimFrame:
 
 def _frame(data: Mapping[str, np.ndarray], meta: dict) -> SimFrame:
     normals = data["normals"].astype(np.float32)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))[..., None]
     instances = data["instances"].astype(np.uint16)
     camera = meta["camera"]
     return SimFrame(
