@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
+from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 from vbanana_ros.msg import TaskPrompt
 
+from vbanana_ros.camera import Camera
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.profile import Profile
-from vbanana_ros.messages import TOPICS, stamp_of
+from vbanana_ros.messages import TOPICS, camera_messages, pack_array, stamp_of
+from vbanana_ros.perception import Frame
 from vbanana_ros.tasks import TASKS
 from vbanana_ros.votes import ballots
 
@@ -83,6 +86,17 @@ def test_every_output_of_a_frame_has_its_stamp_frame_and_exact_values(make_robot
     result = last["result_info"]
     assert (result.model, result.weights, result.dropped) == ("oracle", "0" * 64, 0)
     assert list(result.stages) == ["receive", "encode", "generate", "decode"] and len(result.latencies) == 4
+
+
+def test_messages_take_over_their_data_without_a_copy():
+    packed = []
+
+    def pack(values):
+        packed.append(pack_array(values))
+        return packed[-1]
+    rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    image, _ = camera_messages(Frame(rgb, camera=Camera.from_fov(64, 48, 60)), get_message, pack)
+    assert image.data is packed[0] and np.array_equal(pixels(image, np.uint8, 3), rgb)
 
 
 def test_only_what_is_read_is_computed(make_robot):
