@@ -212,7 +212,7 @@ def _rays(camera: Camera) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _rays_between(camera: Camera, height: int, width: int) -> np.ndarray:
-    """Those of the pixels of a grid that lie between the pixels of the image, which their edges share."""
+    """Of another grid of the same view: each blended from those of the image's pixels about it."""
     planes = np.moveaxis(_rays(camera), -1, 0)
     rays = np.moveaxis(np.stack([cv2.resize(np.ascontiguousarray(plane), (width, height)) for plane in planes]), 0, -1)
     rays.flags.writeable = False
