@@ -27,7 +27,7 @@ def upright(lines):
 def test_a_line_is_seen_where_it_is_in_small_images_and_large(scale):
     """The step lies between the pixels 199 and 200, (199.5 - 240) / 300 to the right of the axis.
 
-    It is 240 of 480 columns long, so 160 of the 320 in which lines are looked for.
+    It is 240 of 480 columns long, so 160 of 320x240, in which lines are looked for.
     """
     camera = CAMERA.resized(360 * scale, 480 * scale)
     rays = camera.rays() + np.float32([(0.5 / 300) * (1 - 1 / scale), 0, 0])  # resizing keeps whole pixels, not edges

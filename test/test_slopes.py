@@ -61,6 +61,16 @@ def test_unsure_normals_do_not_count():
     assert np.allclose(sloped(LOGS, nonsense, ~EVERYWHERE, RAYS), LOGS)
 
 
+def test_pixels_on_a_line_tell_no_slope():
+    """Nor does one alone; what rounding makes of them is no normal."""
+    logs = np.full(LOGS.shape, np.nan)
+    logs[5, 10:20], logs[20, 30] = LOGS[5, 10:20], LOGS[20, 30]
+    logs[10:30, 5], logs[[14, 15, 16], [24, 25, 26]] = LOGS[10:30, 5], LOGS[[14, 15, 16], [24, 25, 26]]
+    assert np.isnan(slopes_of(logs, RAYS)).all()
+    logs[6, 14] = LOGS[6, 14]
+    assert np.isfinite(slopes_of(logs, RAYS)[5, 13:16]).all() and np.isnan(slopes_of(logs, RAYS)[5, 12]).all()
+
+
 def test_a_thing_before_a_wall_stays_before_it():
     """A jump of a half is no slope, though both are planes across the same axis."""
     wall = Camera(48, 36, np.array([[40.0, 0, 23.5], [0, 40, 17.5], [0, 0, 1]])).rays().astype(np.float64)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-# Lines are looked for in an image of no more columns; of these so many, the longest, no shorter than this, pixels.
-_COLUMNS, _MOST, _SHORTEST = 320, 100, 15.0
+# Lines are looked for in an image of no more pixels; of these so many, the longest, no shorter than this, pixels.
+_AREA, _MOST, _SHORTEST = 320 * 240, 100, 15.0
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Lines:
     """Segments as directions in the camera's optical frame, the longest first.
 
     planes: float64 [N, 3], unit normals of the planes through camera and segment; middles: float64 [N, 3], unit,
-    towards the middle of each; lengths: float64 [N], pixels of an image of 320 columns at most.
+    towards the middle of each; lengths: float64 [N], pixels of an image of 320x240 pixels' area at most.
     """
 
     planes: np.ndarray
@@ -34,7 +35,7 @@ def lines_of(rgb: np.ndarray, rays: np.ndarray) -> Lines:
     (NaN) is left out.
     """
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    shrink = min(1.0, _COLUMNS / gray.shape[1])
+    shrink = min(1.0, math.sqrt(_AREA / gray.size))
     if shrink < 1:
         gray = cv2.resize(gray, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     found = cv2.createLineSegmentDetector().detect(gray)[0]

@@ -17,14 +17,17 @@ from vbanana_ros.lines import unit
 _STAYS, _JUMP, _HOLDS = 2e-3, 0.03, 0.3
 # Surfaces that are seen at less than this sine have less of a say; none is seen at less than that.
 _SLANT, _GRAZING = 0.2, 0.03
+# Of pixels that lie on a line the spread across it is less than this share of that along it, or nothing but rounding.
+_SPREAD = 1e-3
 # Depths that differ by more than this are hardly of one surface; none is as far as the last.
 _ALIKE, _NOWHERE = 0.03, 1e3
 
 
 def slopes_of(logs: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Unit normals, towards the camera, of planes fitted to 3 x 3 pixels: float64 [H, W, 3]; NaN where depth is.
+    """Unit normals, towards the camera, of planes fitted to 3 x 3 pixels: float64 [H, W, 3].
 
-    Inverse depth is linear in x and y of the rays on a plane, and its coefficients are the plane's normal.
+    NaN where depth is, and where those of the nine that have depth lie on a line. Inverse depth is linear in x and y of
+    the rays on a plane, and its coefficients are the plane's normal.
     """
     known = np.isfinite(logs).astype(np.float64)
     x, y, inverse = rays[..., 0], rays[..., 1], np.exp(-np.nan_to_num(logs))
@@ -40,7 +43,8 @@ def slopes_of(logs: np.ndarray, rays: np.ndarray) -> np.ndarray:
         area = xx * yy - xy * xy
         a, b = (xi * yy - yi * xy) / area, (yi * xx - xi * xy) / area
         plane = np.stack([a, b, inverse_mean - a * x_mean - b * y_mean], -1)
-    return np.where(known[..., None] > 0, -unit(plane), np.nan)
+    told = (known > 0) & (area > _SPREAD * (xx + yy) ** 2)
+    return np.where(told[..., None], -unit(plane), np.nan)
 
 
 def _around(values: np.ndarray) -> np.ndarray:
