@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-import cv2
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers.training_utils import EMAModel
@@ -51,11 +50,6 @@ def batch_workers(device: torch.device) -> int:
     """
     own = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return 1 if device.type == "cpu" else min(max(1, own - 1), MOST_WORKERS)
-
-
-def _alone(worker: int) -> None:
-    """One thread for each of many processes; torch sees to its own."""
-    cv2.setNumThreads(1)
 
 
 class _Run:
@@ -122,7 +116,7 @@ class _Run:
         if mine:
             self.batches[mine[0]]  # in this process, where sets of nothing but broken records are one clear error
         loader = DataLoader(self.batches, batch_size=None, sampler=mine, num_workers=self.workers,
-                            worker_init_fn=_alone, pin_memory=self.accelerator.device.type == "cuda")
+                            pin_memory=self.accelerator.device.type == "cuda")
         yield from zip(range(start, self.steps), loader, strict=True)
 
     def _step(self, step: int, batch: dict) -> dict[str, float]:
