@@ -100,7 +100,8 @@ def node_figures(model: str) -> list[Figure]:
 
 def _latency_figures(generator: _Timed) -> list[Figure]:
     """What the node adds to the generator's own time, frame by frame."""
-    frame, (_, requests, _) = demo_frame(), example()
+    frame = demo_frame()
+    _, requests, _ = example()
     with _running(generator, requests) as (_, look):
         looks = [(look(frame), generator.times[-1]) for _ in range(25)][5:]
     total, own = (_median(times) for times in zip(*looks, strict=True))

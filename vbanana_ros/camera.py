@@ -214,7 +214,7 @@ def _rays(camera: Camera) -> np.ndarray:
 def _rays_between(camera: Camera, height: int, width: int) -> np.ndarray:
     """Of another grid of the same view: each blended from those of the image's pixels about it."""
     planes = np.moveaxis(_rays(camera), -1, 0)
-    rays = np.moveaxis(np.stack([cv2.resize(np.ascontiguousarray(plane), (width, height)) for plane in planes]), 0, -1)
+    rays = np.moveaxis(np.stack([cv2.resize(plane, (width, height)) for plane in planes]), 0, -1)
     rays.flags.writeable = False
     return rays
 

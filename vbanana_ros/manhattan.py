@@ -9,6 +9,7 @@ planes have. Where no lines tell axes nothing is changed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import cv2
@@ -94,13 +95,13 @@ def _meet(axes: np.ndarray, lines: Lines, miss: float) -> np.ndarray:
     """
     axes, planes, middles, lengths = (a.astype(np.float32) for a in (axes, lines.planes, lines.middles, lines.lengths))
     square = (axes @ planes.T) ** 2 / np.maximum(1 - (axes @ middles.T) ** 2, 1e-4)  # of the angle's sine
-    return np.exp(np.float32(-0.5 / np.radians(miss) ** 2) * square.min(-2)) @ lengths / lengths.sum()
+    return np.exp(-0.5 / math.radians(miss) ** 2 * square.min(-2)) @ lengths / lengths.sum()
 
 
 def _face(axes: np.ndarray, normals: np.ndarray, miss: float) -> np.ndarray:
     """float32 [N]: the share of the normals [M, 3] that an axis of [N, 3, 3] explains."""
     cosine = np.abs(axes.astype(np.float32) @ normals.T).max(-2)
-    return np.exp((cosine - 1) / np.float32(np.radians(miss) ** 2)).mean(-1)
+    return np.exp((cosine - 1) / math.radians(miss) ** 2).mean(-1)
 
 
 def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,24 +116,23 @@ def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -
     cosine = np.where(which == 2, cosines[2], np.where(which == 1, cosines[1], cosines[0]))
     near = np.abs(cosine) > np.cos(np.radians(reach))
     faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8).reshape(normals.shape[:2])
-    parts, count = _parts(faces)
-    sums = np.stack([np.bincount(parts.ravel(), plane.ravel(), count) for plane in np.moveaxis(normals, -1, 0)])
+    parts = _parts(faces)
+    sums = np.stack([np.bincount(parts.ravel(), plane.ravel()) for plane in np.moveaxis(normals, -1, 0)])
     # Of unit vectors the mean is the shorter the more they differ.
-    length = np.linalg.norm(sums, axis=0) / np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
+    length = np.linalg.norm(sums, axis=0) / np.maximum(np.bincount(parts.ravel()), 1)
     flat = (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)
     toward = np.concatenate([np.zeros((1, 3)), np.stack([-axes, axes], 1).reshape(6, 3)]).astype(normals.dtype)
     return cv2.copyTo(toward.take(faces, 0), flat.view(np.uint8), normals.copy()), flat
 
 
-def _parts(faces: np.ndarray) -> tuple[np.ndarray, int]:
-    """Connected parts of one value of uint8 [H, W], numbered from 1 on as int32 [H, W], 0 where it is 0; one more than
-    there are."""
-    parts, count = np.zeros(faces.shape, np.int32), 1
+def _parts(faces: np.ndarray) -> np.ndarray:
+    """The connected parts of one value of uint8 [H, W]: int32 [H, W], numbered from 1 on; 0 where that is 0."""
+    parts, count = np.zeros(faces.shape, np.int32), 0
     for face in np.flatnonzero(np.bincount(faces.ravel())[1:]) + 1:
         more, found = cv2.connectedComponents((faces == face).view(np.uint8), connectivity=4)
-        np.add(found, count - 1, out=parts, where=found > 0)
-        count += more - 1
-    return parts, count
+        np.add(found, count, out=parts, where=found > 0)
+        count += more - 1  # one of those found is the rest
+    return parts
 
 
 def _mended(depth: np.ndarray, rays: np.ndarray, lines: Lines) -> np.ndarray:

@@ -108,9 +108,9 @@ def spread(factors: np.ndarray, coarse: np.ndarray, logs: np.ndarray, step: int)
     coarse = np.where(np.isnan(coarse), _NOWHERE, coarse).astype(np.float32)
     total, weight = np.zeros(logs.shape, np.float32), np.zeros(logs.shape, np.float32)
     for below, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        near = (y if below else 1 - y) * (x if right else 1 - x) + np.float32(1e-3)
-        apart = (logs - coarse[top + below][:, left + right]) / np.float32(_ALIKE)
-        alike = near / (apart * apart + np.float32(1e-3))
+        near = (y if below else 1 - y) * (x if right else 1 - x) + 1e-3
+        apart = (logs - coarse[top + below][:, left + right]) / _ALIKE
+        alike = near / (apart * apart + 1e-3)
         total += alike * factors[top + below][:, left + right]
         weight += alike
-    return np.where(np.isnan(logs), np.float32(0), total / weight)
+    return np.where(np.isnan(logs), 0, total / weight)

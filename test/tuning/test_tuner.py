@@ -163,7 +163,7 @@ import torch
 from conftest import tiny_nano
 from vbanana_ros.tuning.mixture import Mixture
 from vbanana_ros.tuning.scenes import open_scenes
-from vbanana_ros.tuning.tuner import batch_workers, tune
+from vbanana_ros.tuning.tuner import tune
 torch.set_num_threads(1)
 data, out = Path(sys.argv[1]), Path(sys.argv[2])
 student = tiny_nano(int(sys.argv[3]), size=(32, 32), images=2, answers=2, pictures=1, picture_size=(32, 32),

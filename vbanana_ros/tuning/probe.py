@@ -63,8 +63,9 @@ def known_facts(record: Record, size: tuple[int, int]) -> np.ndarray:
     h, w: those of the features of an image of this size, (height, width); facts are of the middle of each patch.
     """
     height, width = record.rgb.shape[:2]
-    middles = np.ix_(*(_middles(was, now) for was, now in zip((height, width), size, strict=True)))
-    facts = np.full((7, middles[0].size, middles[1].size), np.nan, np.float32)
+    rows, cols = _middles(height, size[0]), _middles(width, size[1])
+    middles = np.ix_(rows, cols)
+    facts = np.full((7, len(rows), len(cols)), np.nan, np.float32)
     if record.depth is not None:
         depth = record.depth[middles]
         seen = np.isfinite(depth) & (depth > 0)
@@ -72,13 +73,12 @@ def known_facts(record: Record, size: tuple[int, int]) -> np.ndarray:
     if record.normals is not None:
         facts[1:4] = np.moveaxis(record.normals[middles], -1, 0)
     for thing in record.things or ():
-        if thing.crowd or not thing.mask.any():
+        y, x = np.nonzero(thing.mask[middles])
+        if thing.crowd or not len(y):
             continue
-        rows, cols = (np.flatnonzero(thing.mask.any(axis)) for axis in (1, 0))
-        mask = thing.mask[middles]
-        for fact, where, edges, length in ((4, middles[1], cols, width), (5, middles[0], rows, height)):
-            offsets = np.broadcast_to(((edges[0] + edges[-1]) / 2 - where) / length, mask.shape)
-            facts[fact, mask] = offsets[mask]
+        down, right = (np.flatnonzero(thing.mask.any(axis)) for axis in (1, 0))
+        facts[4, y, x] = ((right[0] + right[-1]) / 2 - cols[x]) / width
+        facts[5, y, x] = ((down[0] + down[-1]) / 2 - rows[y]) / height
     facts[6] = UNLABELED_8
     if record.labels is not None:
         table = np.full(256, UNLABELED_8, np.uint8)
