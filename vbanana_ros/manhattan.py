@@ -31,7 +31,9 @@ _LEAST = 0.3
 _ASKED, _PAINTED, _SLOPES = 200, (14.0, 16.0, 7.0), (20.0, 30.0, 17.0)
 # Depth is mended on a grid of about so many columns.
 _COLUMNS = 48
-_TURNS = np.radians(np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3), -1).reshape(-1, 3))
+# By one of these steps, or by none, about each axis.
+_ABOUT = np.stack(np.meshgrid(*[(-1.0, 0.0, 1.0)] * 3), -1).reshape(-1, 3)
+_TURNS = [Rotation.from_rotvec(np.radians(step) * _ABOUT).as_matrix() for step in _STEPS]
 
 
 def squared(result: Result, lines: Lines, rays: np.ndarray) -> Result:
@@ -82,8 +84,8 @@ def _triples(lines: Lines, rng: np.random.Generator) -> np.ndarray:
 
 def _turned(axes: np.ndarray, lines: Lines) -> np.ndarray:
     """The axes [N, 3, 3], each turned until lines miss them least."""
-    for step, miss in zip(_STEPS, _MISSES, strict=True):
-        near = axes[:, None] @ Rotation.from_rotvec(step * _TURNS).as_matrix()
+    for turns, miss in zip(_TURNS, _MISSES, strict=True):
+        near = axes[:, None] @ turns
         axes = near[np.arange(len(axes)), _meet(near, lines, miss).argmax(1)]
     return axes
 
@@ -110,14 +112,15 @@ def _snapped(normals: np.ndarray, axes: np.ndarray, reach: float, bend: float) -
     Such a surface is a connected part that lies within reach of one axis, degrees, and does not bend: its normals
     differ from their mean by less than bend, root mean square. What is near an axis on a ball does bend.
     """
-    cosines = axes.astype(normals.dtype) @ np.moveaxis(normals, -1, 0).reshape(3, -1)
+    planes = np.moveaxis(normals, -1, 0).reshape(3, -1)
+    cosines = axes.astype(normals.dtype) @ planes
     sizes = np.abs(cosines)
     which = np.where(sizes[2] > np.maximum(sizes[0], sizes[1]), 2, (sizes[1] > sizes[0]).astype(np.uint8))
     cosine = np.where(which == 2, cosines[2], np.where(which == 1, cosines[1], cosines[0]))
     near = np.abs(cosine) > np.cos(np.radians(reach))
     faces = np.where(near, 1 + 2 * which + (cosine > 0), 0).astype(np.uint8).reshape(normals.shape[:2])
     parts = _parts(faces)
-    sums = np.stack([np.bincount(parts.ravel(), plane.ravel()) for plane in np.moveaxis(normals, -1, 0)])
+    sums = np.stack([np.bincount(parts.ravel(), plane) for plane in planes])
     # Of unit vectors the mean is the shorter the more they differ.
     length = np.linalg.norm(sums, axis=0) / np.maximum(np.bincount(parts.ravel()), 1)
     flat = (2 * (1 - length) < np.radians(bend) ** 2)[parts] & (parts > 0)

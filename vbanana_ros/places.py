@@ -14,7 +14,8 @@ from vbanana_ros.generators.grid import resized
 # What it takes to prefer a painted pixel that is farther: the squares of distances, in painted pixels, are worth so
 # many of 255 levels.
 FARTHER = 8
-# Costs are compared in parts of a level; the highest just fits 16 bits, as the lowest bits say whose it is.
+# Costs are compared in parts of a level, of which there are so many in one of each of three channels; the highest just
+# fits 16 bits, as the lowest bits say whose it is.
 PARTS = 16
 
 
@@ -28,22 +29,31 @@ def places_alike(rgb: np.ndarray, height: int, width: int) -> np.ndarray | None:
     rows, cols = rgb.shape[:2]
     if height >= rows or width >= cols:
         return None
-    small = resized(rgb, height, width)
+    # Channel by channel: OpenCV and numpy are several times as fast on planes.
+    frame, small = cv2.split(rgb), cv2.split(resized(rgb, height, width))
     above, left = _about(rows, height), _about(cols, width)
     least = None
     for right, (column, across) in enumerate(left):
-        columns = small.take(column, axis=1)
+        columns = [plane.take(column, axis=1) for plane in small]
         for below, (row, down) in enumerate(above):
-            unlike = cv2.transform(cv2.absdiff(rgb, columns.take(row, axis=0)), np.full((1, 3), 1 / 3))
-            cost = unlike * np.uint16(4 * PARTS) + (4 * (down[:, None] + across) + np.uint16(2 * below + right))
+            red, green, blue = (cv2.absdiff(one, other.take(row, axis=0))
+                                for one, other in zip(frame, columns, strict=True))
+            cost = np.add(red, green, dtype=np.uint16)
+            cost += blue
+            cost *= np.uint16(4 * PARTS)
+            cost += 4 * (down[:, None] + across) + np.uint16(2 * below + right)
             least = cost if least is None else np.minimum(least, cost, out=least)
-    row = np.where(least & 2, above[1][0][:, None], above[0][0][:, None])
-    return row * np.int32(width) + np.where(least & 1, left[1][0], left[0][0])
+    (top, _), (bottom, _), (first, _), (second, _) = *above, *left
+    places = (np.int32(width) * top)[:, None] + first
+    # In 16 bits as the costs are, several times as fast: no painted row has more pixels.
+    places += (least >> 1 & 1) * (width * (bottom - top)).astype(np.uint16)[:, None]
+    places += (least & 1) * (second - first).astype(np.uint16)
+    return places
 
 
 def _about(size: int, coarse: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The two pixels of a coarse row about the middle of each pixel of a fine one, and what their distance costs."""
     middle = (np.arange(size) + 0.5) * (coarse / size) - 0.5
     before = np.floor(middle).astype(np.int32)
-    return [(pixel.clip(0, coarse - 1), np.rint(PARTS * FARTHER * (pixel - middle) ** 2).astype(np.uint16))
+    return [(pixel.clip(0, coarse - 1), np.rint(3 * PARTS * FARTHER * (pixel - middle) ** 2).astype(np.uint16))
             for pixel in (before, before + 1)]

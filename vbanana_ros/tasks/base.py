@@ -21,7 +21,7 @@ RGB = tuple[int, int, int]
 MAX_RESIDUAL = 48.0
 
 # Pixels decoded at a time on a CPU: enough to hide the cost of a call, few enough for the planes to stay in cache.
-_BLOCK = 32768
+_BLOCK = 65536
 
 
 @dataclass(frozen=True)
