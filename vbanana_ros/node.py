@@ -20,12 +20,14 @@ import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.exceptions import InvalidHandle, ParameterException
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -640,6 +642,23 @@ class _Said(logging.Handler):
             self._logger.info(record.getMessage())
 
 
+def spin(executor: Executor, node: Node) -> None:
+    """Spin, whatever of its own rclpy lets out of an executor, which would end the node.
+
+    Up to Jazzy that is a request for a transition which the state does not have (ros2/rclpy#1209; it gets no reply),
+    and what was destroyed, as transitions do, just before it was waited for (ros2/rclpy#1284).
+    """
+    while True:
+        try:
+            return executor.spin()
+        except InvalidHandle:
+            pass
+        except RCLError as error:
+            if "transition" not in str(error):
+                raise
+            node.get_logger().error(f"a transition was refused: {one_line(error)}")
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is told to stop; with `autostart`, configured and active. 2 for a bad parameter file."""
     keep_freed_memory()
@@ -657,7 +676,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             node.trigger_activate()
-        executor.spin()
+        spin(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

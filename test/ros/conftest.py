@@ -20,12 +20,13 @@ PROMPTS = {"semantic.classes": ["floor", "wall"], "semantic.colors": ["red", "bl
            "referring.background": "black", "min_range": 0.0, "max_range": 100.0, "stride": 1}
 
 
-def _spin(executor):
-    from rclpy._rclpy_pybind11 import InvalidHandle
+def _spin(executor, node):
     from rclpy.executors import ExternalShutdownException
 
-    with contextlib.suppress(ExternalShutdownException, InvalidHandle):  # as an executor is shut down
-        executor.spin()
+    from vbanana_ros.node import spin
+
+    with contextlib.suppress(ExternalShutdownException):  # as an executor is shut down
+        spin(executor, node)
 
 
 class Robot:
@@ -39,7 +40,8 @@ class Robot:
         self.own = rclpy.create_node("robot")
         self.own_executor = SingleThreadedExecutor()
         self.own_executor.add_node(self.own)
-        self.threads = [threading.Thread(target=_spin, args=(e,), daemon=True) for e in (executor, self.own_executor)]
+        self.threads = [threading.Thread(target=_spin, args=pair, daemon=True)
+                        for pair in ((executor, node), (self.own_executor, self.own))]
         for thread in self.threads:
             thread.start()
         self.publishers = {}

@@ -5,10 +5,13 @@ import threading
 import time
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from rosidl_runtime_py.utilities import get_message
@@ -367,6 +370,21 @@ def test_the_life_cycle_goes_round_and_gives_the_memory_back(make_robot, oracle,
         robot.node.trigger_configure()
         robot.node.trigger_activate()
     assert len(loaded) == 4
+
+
+def test_a_transition_that_the_state_has_not_does_not_end_the_node(make_robot, monkeypatch):
+    robot, said = make_robot(tasks=["depth"]), []
+    depth = robot.read("depth/image")
+    monkeypatch.setattr(robot.node, "get_logger", lambda: SimpleNamespace(error=said.append))
+    client = robot.own.create_client(ChangeState, "/perception_node/change_state")
+    assert client.wait_for_service(timeout_sec=10)
+    future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    # Whether whoever asked is told depends on rclpy.
+    robot.until(lambda: said or future.done())
+    assert said and "a transition was refused" in said[0] or not future.result().success
+    robot.look(1)
+    robot.until(lambda: depth)
+    assert robot.node.health.state == "active"
 
 
 def test_a_model_that_is_missing_fails_with_the_reason_and_can_be_mended(make_robot, oracle, truth):
