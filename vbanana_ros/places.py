@@ -14,8 +14,8 @@ from vbanana_ros.generators.grid import resized
 # What it takes to prefer a painted pixel that is farther: the squares of distances, in painted pixels, are worth so
 # many of 255 levels.
 FARTHER = 8
-# Costs are compared in parts of a level, of which there are so many in one of each of three channels; the highest just
-# fits 16 bits, as the lowest bits say whose it is.
+# Costs are compared in parts of a level of one of the three channels; the highest just fits 16 bits, as the lowest bits
+# say whose it is.
 PARTS = 16
 
 

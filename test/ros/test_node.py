@@ -13,6 +13,8 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.exceptions import InvalidHandle
 from rclpy.parameter import Parameter
 from rosidl_runtime_py.utilities import get_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -23,6 +25,7 @@ from vbanana_ros.camera import Camera
 from vbanana_ros.errors import ModelError
 from vbanana_ros.generators.profile import Profile
 from vbanana_ros.messages import TOPICS, camera_messages, pack_array, stamp_of
+from vbanana_ros.node import spin
 from vbanana_ros.perception import Frame
 from vbanana_ros.tasks import TASKS
 from vbanana_ros.votes import ballots
@@ -385,6 +388,19 @@ def test_a_transition_that_the_state_has_not_does_not_end_the_node(make_robot, m
     robot.look(1)
     robot.until(lambda: depth)
     assert robot.node.health.state == "active"
+
+
+def test_what_was_destroyed_before_it_is_waited_for_does_not_end_the_spin():
+    raised = [RCLError("the wait set is too small"), InvalidHandle("destruction was requested")]
+
+    def once():
+        if raised:
+            raise raised.pop()
+
+    with pytest.raises(RCLError, match="too small"):
+        spin(SimpleNamespace(spin=once), None)
+    assert not raised
+    assert spin(SimpleNamespace(spin=once), None) is None
 
 
 def test_a_model_that_is_missing_fails_with_the_reason_and_can_be_mended(make_robot, oracle, truth):
