@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import queue
 import subprocess
 import sys
@@ -11,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +144,10 @@ def _round_trip(topic: str, sent: dict[str, Any], rounds: int = 25) -> float:
     came: queue.SimpleQueue[float] = queue.SimpleQueue()
     node.create_subscription(PointCloud2, topic, lambda message: came.put(time.perf_counter()), 1, raw=True)
     publishers = {name: node.create_publisher(type(message), name, 5) for name, message in sent.items()}
-    seconds = itertools.count(1)
 
     def look(patience: float) -> float:
-        second = next(seconds)
         for message in sent.values():
-            message.header.stamp.sec = second
+            message.header.stamp.sec += 1
         start = time.perf_counter()
         for name, message in sent.items():
             publishers[name].publish(message)
@@ -162,7 +159,7 @@ def _round_trip(topic: str, sent: dict[str, Any], rounds: int = 25) -> float:
     with _spinning(node, SingleThreadedExecutor()):
         _wait(lambda: node.count_publishers(topic) and all(p.get_subscription_count() for p in publishers.values()))
         # The first image may overtake its camera_info, and then no cloud comes of it.
-        with contextlib.suppress(InputError):
+        with suppress(InputError):
             look(_SOON)
         return _median(look(_PATIENCE) for _ in range(rounds))
 
@@ -184,7 +181,7 @@ def read_everything() -> None:
         pass
 
 
-@contextlib.contextmanager
+@contextmanager
 def _active(generator: Generator, requests: list[Request], **values: Any) -> Iterator[PerceptionNode]:
     """An active node, spinning."""
     values |= {"tasks": [r.task for r in requests]}
@@ -201,7 +198,7 @@ def _active(generator: Generator, requests: list[Request], **values: Any) -> Ite
             node.on_shutdown(None)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _spinning(node: Any, executor: Executor) -> Iterator[None]:
     """The node's callbacks run in a thread of their own; the node is destroyed at the end."""
     executor.add_node(node)
@@ -215,7 +212,7 @@ def _spinning(node: Any, executor: Executor) -> Iterator[None]:
         node.destroy_node()
 
 
-@contextlib.contextmanager
+@contextmanager
 def _running(generator: Generator, requests: list[Request]) -> Iterator[tuple[PerceptionNode, Callable]]:
     """An active node that is read, and a function that shows it a frame: ms until all of it was answered."""
     with _active(generator, requests) as node:
